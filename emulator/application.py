@@ -1,0 +1,85 @@
+"""Every emulated host, dispatched by name to one service."""
+
+import logging
+
+from starlette.datastructures import State
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from emulator import blob, control, mlflow_service, registry, run_history, scoring
+from emulator.core import Emulator
+from emulator.http import AzureError, Handler, Router, request_id
+from emulator.identity import MANAGEMENT, identity_router
+from emulator.resource_manager import assets, computes, endpoints, jobs, workspaces
+
+_log = logging.getLogger(__name__)
+
+_OPEN_PATHS = ("/metadata/endpoints", "/discovery")
+"""Answered without a token, as the real service does."""
+
+
+class Application:
+    """The ASGI application behind the TLS server."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.state = State({"emulator": emulator})
+        self._emulator = emulator
+        self.management = Router("resource manager")
+        for resource in (workspaces, computes, assets, jobs, endpoints):
+            resource.register(self.management)
+        self.api = Router("data plane")
+        for service in (registry, run_history, mlflow_service):
+            service.register(self.api)
+        self.identity = identity_router()
+        self.control = Router("control")
+        control.register(self.control)
+
+    def _handler(self, host: str) -> Handler:
+        if host == "login.microsoftonline.com":
+            return self.identity.handle
+        if host == "management.azure.com":
+            return self._authenticated(self.management)
+        if host.endswith(".api.azureml.ms"):
+            return self._authenticated(self.api)
+        if host.endswith(".blob.core.windows.net"):
+            return blob.handle
+        if host.endswith(".inference.ml.azure.com"):
+            return scoring.handle
+        if host == control.HOST:
+            return self.control.handle
+        raise AzureError(
+            501, "HostNotSupported", f"The local Azure ML does not emulate the host {host}."
+        )
+
+    def _authenticated(self, router: Router) -> Handler:
+        async def handle(request: Request) -> Response:
+            if request.url.path not in _OPEN_PATHS:
+                self._emulator.tokens.check(request, *MANAGEMENT)
+            return await router.handle(request)
+
+        return handle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        scope["app"] = self
+        request = Request(scope, receive, send)
+        host = (request.url.hostname or "").lower()
+        try:
+            response = await self._handler(host)(request)
+        except AzureError as error:
+            response = error.response()
+        except Exception:
+            _log.exception("%s https://%s%s failed", request.method, host, request.url.path)
+            response = AzureError(
+                500,
+                "InternalServerError",
+                f"The local Azure ML failed on {request.method} {request.url.path}; "
+                "its log has the reason.",
+            ).response()
+        response.headers.setdefault("x-ms-request-id", request_id())
+        _log.info(
+            "%s https://%s%s %s", request.method, host, request.url.path, response.status_code
+        )
+        await response(scope, receive, send)

@@ -1,0 +1,284 @@
+"""Blobs as plain files: a container is a folder, a blob a file in it, a prefix a folder.
+
+What a file cannot hold (content type, metadata, ETag) is a document beside it. A file that
+something else wrote or changed has no such document, or a stale one: it is then a blob with the
+defaults, derived from the file itself.
+"""
+
+import hashlib
+import mimetypes
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from emulator.blob_names import names_a_file, walk
+from emulator.blob_signatures import service_sas
+from emulator.store import Document
+
+_CONTAINER = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
+_LONGEST_NAME = 1024
+_CHUNK = 1 << 20
+
+
+class BlobError(Exception):
+    """An answer of the Blob service other than success: status, code, and what a person reads."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        detail: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.detail = detail
+        self.headers = headers or {}
+
+
+@dataclass(frozen=True)
+class Blob:
+    """What is known about one blob. Sizes in bytes, times in UTC."""
+
+    name: str
+    file: Path
+    size: int
+    etag: str
+    modified: datetime
+    created: datetime
+    headers: dict[str, str] = field(default_factory=dict)
+    """content-type, content-md5, content-encoding, content-language, cache-control ..."""
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+class BlobStore:
+    """The blobs of one storage account below a folder."""
+
+    def __init__(self, root: Path, account: str, account_key: str, metadata: Document) -> None:
+        self.root = root
+        self.account = account
+        self.account_key = account_key
+        self._documents = metadata
+        # No container can have these names.
+        self._uploads = root / ".uploads"
+        self._blocks = root / ".blocks"
+        for folder in (self._uploads, self._blocks):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, container: str, name: str = "") -> Path:
+        """The file of a blob, or the folder of a prefix or container; it need not exist.
+
+        A name that would lead out of its container is a BlobError 400.
+        """
+        if not _CONTAINER.fullmatch(container) or "--" in container:
+            raise BlobError(
+                400, "InvalidResourceName", f"The container name '{container}' is invalid."
+            )
+        name = name.removesuffix("/")
+        if not names_a_file(name):
+            raise BlobError(
+                400,
+                "InvalidResourceName",
+                f"The blob name '{name[:100]}' is invalid: the local store keeps blobs as files, "
+                "so it allows no empty, '.' or '..' segments.",
+            )
+        return self.root / container / name
+
+    def url(self, container: str, name: str = "") -> str:
+        """The address of a blob or container, without a signature."""
+        path = quote(f"{container}/{name}" if name else container)
+        return f"https://{self.account}.blob.core.windows.net/{path}"
+
+    def sas(
+        self,
+        container: str,
+        *,
+        blob: str | None = None,
+        permissions: str = "rwdlac",
+        hours: float = 24,
+    ) -> str:
+        """A signed query string that gives access to a container, or to one blob of it."""
+        return service_sas(
+            self.account, self.account_key, container, blob, permissions, hours=hours
+        )
+
+    def create_container(self, name: str) -> bool:
+        """Make sure that a container exists; False when it was already there."""
+        folder = self.path(name)
+        if folder.is_dir():
+            return False
+        folder.mkdir(parents=True)
+        return True
+
+    def has_container(self, name: str) -> bool:
+        return self.path(name).is_dir()
+
+    def get(self, container: str, name: str) -> Blob | None:
+        """A blob's properties, or None when there is no such blob."""
+        file = self.path(container, name)
+        try:
+            stat = file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if not file.is_file() or name.endswith("/"):
+            return None
+        known = self._documents.get(f"{container}/{name}") or {}
+        if known.get("stamp") != [stat.st_mtime_ns, stat.st_size]:
+            known = {}
+        written = datetime.fromtimestamp(stat.st_mtime, UTC)
+        guess = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return Blob(
+            name=name,
+            file=file,
+            size=stat.st_size,
+            etag=known.get("etag") or f'"0x{stat.st_mtime_ns ^ stat.st_size:X}"',
+            modified=_time(known.get("modified")) or written,
+            created=_time(known.get("created")) or written,
+            headers=known.get("headers") or {"content-type": guess},
+            metadata=known.get("metadata") or {},
+        )
+
+    def new_file(self) -> Path:
+        """A place to write a blob to before `commit` puts it in its own."""
+        return self._uploads / uuid.uuid4().hex
+
+    def commit(
+        self,
+        container: str,
+        name: str,
+        file: Path,
+        headers: dict[str, str],
+        metadata: dict[str, str],
+    ) -> Blob:
+        """Make a finished file the blob: at once, in place of what was there."""
+        if not name or name.endswith("/") or len(name) > _LONGEST_NAME:
+            raise BlobError(
+                400,
+                "InvalidResourceName",
+                f"The local store keeps no blob named '{name[:100]}': a name has 1 to "
+                f"{_LONGEST_NAME} characters and does not end with a slash.",
+            )
+        target = self.path(container, name)
+        old = self.get(container, name)
+        created = old.created if old else datetime.now(UTC)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            raise BlobError(
+                409,
+                "ResourceTypeMismatch",
+                f"The blob '{name}' cannot be kept: the local store keeps blobs as files, and a "
+                "part of this name is already a blob or a folder of blobs.",
+            ) from error
+        return self._describe(container, name, headers, metadata, created)
+
+    def set_metadata(self, container: str, blob: Blob, metadata: dict[str, str]) -> Blob:
+        return self._describe(container, blob.name, blob.headers, metadata, blob.created)
+
+    def _describe(
+        self,
+        container: str,
+        name: str,
+        headers: dict[str, str],
+        metadata: dict[str, str],
+        created: datetime,
+    ) -> Blob:
+        stat = self.path(container, name).stat()
+        document: dict[str, Any] = {
+            "stamp": [stat.st_mtime_ns, stat.st_size],
+            "etag": f'"0x{uuid.uuid4().hex[:15].upper()}"',
+            "modified": datetime.now(UTC).isoformat(),
+            "created": created.isoformat(),
+            "headers": headers,
+            "metadata": metadata,
+        }
+        self._documents.put(f"{container}/{name}", document)
+        blob = self.get(container, name)
+        assert blob is not None
+        return blob
+
+    def delete(self, container: str, name: str) -> bool:
+        """Delete a blob, and the folders that are empty without it; False when it is not there."""
+        blob = self.get(container, name)
+        if blob is None:
+            return False
+        blob.file.unlink()
+        self._documents.delete(f"{container}/{name}")
+        for folder in blob.file.relative_to(self.path(container)).parents[:-1]:
+            try:
+                (self.path(container) / folder).rmdir()
+            except OSError:
+                break
+        return True
+
+    def read_bytes(self, container: str, name: str) -> bytes:
+        return self.path(container, name).read_bytes()
+
+    def write_bytes(
+        self, container: str, name: str, content: bytes, content_type: str | None = None
+    ) -> Blob:
+        """Write a whole blob; readers see the old one or the new one."""
+        self.create_container(container)
+        file = self.new_file()
+        file.write_bytes(content)
+        kind = content_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return self.commit(container, name, file, {"content-type": kind}, {})
+
+    def names(
+        self, container: str, prefix: str = "", after: str = "", delimiter: str = ""
+    ) -> Iterator[str]:
+        """Blob names in order from a marker (inclusive); with `/` as delimiter, folders too.
+
+        A folder is named with its closing slash and only when there is a blob below it.
+        """
+        folder = prefix.rpartition("/")[0]
+        if not names_a_file(folder) or prefix.startswith("/"):
+            return iter(())
+        base = self.path(container, folder)
+        return walk(base, f"{folder}/" if folder else "", prefix, after, bool(delimiter))
+
+    def block_file(self, container: str, name: str, block: bytes) -> Path:
+        """Where one uncommitted block of a blob is kept."""
+        return self._block_folder(container, name) / block.hex()
+
+    def join_blocks(self, container: str, name: str, blocks: Iterable[bytes]) -> tuple[Path, bytes]:
+        """Put blocks together in a new file; gives it and its MD5. Can take seconds."""
+        digest = hashlib.md5(usedforsecurity=False)
+        file = self.new_file()
+        with file.open("wb") as joined:
+            for block in blocks:
+                with self.block_file(container, name, block).open("rb") as part:
+                    while chunk := part.read(_CHUNK):
+                        digest.update(chunk)
+                        joined.write(chunk)
+        return file, digest.digest()
+
+    def drop_blocks(self, container: str, name: str) -> None:
+        shutil.rmtree(self._block_folder(container, name), ignore_errors=True)
+
+    def _block_folder(self, container: str, name: str) -> Path:
+        return self._blocks / hashlib.sha256(f"{container}/{name}".encode()).hexdigest()
+
+    def clear(self) -> None:
+        """Delete every container, blob and unfinished upload."""
+        for key, _ in self._documents.items():
+            self._documents.delete(key)
+        for folder in self.root.iterdir():
+            shutil.rmtree(folder, ignore_errors=True)
+        for folder in (self._uploads, self._blocks):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

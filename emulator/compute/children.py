@@ -1,0 +1,89 @@
+"""The job resources of a pipeline's steps and inner pipelines."""
+
+from typing import TYPE_CHECKING, Any
+
+from emulator.compute.plan import Group, Step
+from emulator.compute.records import artifact_prefix, job_name
+from emulator.compute.values import Data, Literal, Value
+from emulator.resource_manager.resources import envelope
+
+if TYPE_CHECKING:
+    from emulator.core import Emulator
+
+
+def services(emulator: "Emulator", path: str) -> dict[str, dict[str, Any]]:
+    """Where a job can be followed: its tracking server and its page in the studio."""
+    config = emulator.config
+    workspace = path.rpartition("/jobs/")[0]
+    return {
+        "Tracking": {
+            "jobServiceType": "Tracking",
+            "endpoint": f"azureml://{config.api_host}/mlflow/v1.0{workspace}",
+        },
+        "Studio": {
+            "jobServiceType": "Studio",
+            "endpoint": f"https://ml.azure.com/runs/{job_name(path)}?wsid={workspace}"
+            f"&tid={config.tenant}",
+        },
+    }
+
+
+def default_output(name: str) -> dict[str, str]:
+    """The output that every job has: its artifacts. Clients find the logs through it."""
+    return {
+        "jobOutputType": "uri_folder",
+        "mode": "ReadWriteMount",
+        "uri": f"azureml://datastores/workspaceartifactstore/{artifact_prefix(name)}",
+    }
+
+
+def child_resource(
+    emulator: "Emulator",
+    path: str,
+    root_path: str,
+    parent: str,
+    node: Step | Group,
+    inputs: dict[str, Value | None],
+) -> dict[str, Any]:
+    """The job resource of a node: its display name is the node's, its name a new one."""
+    root = emulator.store.get(root_path) or {"properties": {}}
+    properties: dict[str, Any] = {
+        "jobType": "Pipeline",
+        "displayName": node.node,
+        "experimentName": root["properties"].get("experimentName") or "Default",
+        "isArchived": False,
+        "tags": {},
+        "properties": {
+            "azureml.parentrunid": parent,
+            "azureml.rootrunid": job_name(root_path),
+            "azureml.runsource": "azureml.StepRun",
+            "azureml.nodepath": node.key,
+            "azureml.componentid": node.component or "",
+        },
+        "services": services(emulator, path),
+        "inputs": {name: _input_body(value) for name, value in inputs.items() if value},
+        "outputs": {"default": default_output(job_name(path))},
+    }
+    if isinstance(node, Group):
+        properties["jobs"] = {}
+        properties["settings"] = {}
+    else:
+        command = node.command
+        properties |= {
+            "jobType": "Command",
+            "command": command.text,
+            "codeId": command.code if isinstance(command.code, str) else None,
+            "environmentId": command.environment or "",
+            "environmentVariables": command.variables,
+            "computeId": node.compute,
+            "resources": {"instanceCount": command.instances, "shmSize": "2g"},
+            "parameters": {},
+        }
+    return envelope(emulator.store, path, "jobs", {"properties": properties})
+
+
+def _input_body(value: Value) -> dict[str, str]:
+    if isinstance(value, Literal):
+        return {"jobInputType": "literal", "value": value.text}
+    assert isinstance(value, Data)
+    return {"jobInputType": value.type, "mode": "ReadOnlyMount", "uri": value.uri}

@@ -1,0 +1,293 @@
+"""Online deployments as processes: each loads its model and answers on a loopback port."""
+
+import asyncio
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from emulator.compute.durations import seconds
+from emulator.compute.process import end_group, started_at, step_environment
+from emulator.deployment_logs import note, tail
+from emulator.http import AzureError
+from emulator.uris import local_path
+
+if TYPE_CHECKING:
+    from emulator.core import Emulator
+
+_log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.1
+_LISTENING = re.compile(rb"^LISTENING (\d+)\s*$", re.MULTILINE)
+_LAST_LINES = 15
+_PACKAGES = Path(__file__).parents[1]
+
+
+@dataclass
+class _Server:
+    """One scoring process. Its id is its process group's too."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+    log_start: int
+    """Where this process's part of the log begins, in bytes."""
+    port: int = 0
+
+    @property
+    def alive(self) -> bool:
+        return self.process.returncode is None
+
+
+class DeploymentProcesses:
+    """The scoring processes of all deployments, by the path of the deployment's resource.
+
+    One process stands for all instances of a deployment.
+    """
+
+    def __init__(self, emulator: "Emulator") -> None:
+        self._emulator = emulator
+        self._servers: dict[str, _Server] = {}
+        self._starting: dict[str, _Server] = {}
+        self._restarts: dict[str, asyncio.Task[int]] = {}
+        self._groups = emulator.store.document("deployment processes")
+        self.client = httpx.AsyncClient(trust_env=False, timeout=None)
+
+    async def start_recorded(self) -> None:
+        """Bring back what an earlier life of the emulator left.
+
+        Its processes are ended, deployments that were ready start again in the background, and
+        what was in the middle of a change has failed.
+        """
+        self.client = httpx.AsyncClient(trust_env=False, timeout=None)
+        for group, started in self._groups.items():
+            if started_at(int(group)) == started:
+                await end_group(int(group), grace=0)
+            self._groups.delete(group)
+        store = self._emulator.store
+        for endpoint in store.children(f"{self._emulator.config.workspace_path}/onlineEndpoints"):
+            _settle(self._emulator, endpoint)
+            for deployment in store.children(f"{endpoint['id']}/deployments"):
+                if _settle(self._emulator, deployment) == "Succeeded":
+                    self._restart(deployment)
+
+    async def start(
+        self,
+        key: str,
+        model_folder: Path,
+        environment: Mapping[str, str],
+        deadline: float,
+    ) -> int:
+        """Start a deployment's process and wait until its model is loaded; gives its port.
+
+        A process that ran for the deployment serves until the new one is ready, and goes on
+        when the new one fails. `deadline`: the most seconds that loading may take. A process
+        that ends or is not ready by then is an AzureError with the last lines of its log.
+        """
+        key = key.lower()
+        log = self.log_path(key)
+        note(log, f"Model folder: {_size(model_folder)}.")
+        server = await self._launch(key, model_folder, environment, log)
+        self._starting[key] = server
+        try:
+            await self._wait_until_healthy(server, deadline)
+            if self._emulator.store.get(key) is None:
+                raise AzureError(404, "ResourceNotFound", "The deployment was deleted.")
+        except BaseException:
+            await self._end(server)
+            raise
+        finally:
+            if self._starting.get(key) is server:
+                del self._starting[key]
+        old, self._servers[key] = self._servers.get(key), server
+        if old:
+            await self._end(old)
+        return server.port
+
+    async def port(self, deployment: Mapping[str, Any]) -> int:
+        """The port of a deployment's process.
+
+        A process that has died is started again, as is one that an earlier life of the emulator
+        had; several callers wait for one start. AzureError 503 when the deployment is not ready.
+        """
+        key = deployment["id"].lower()
+        server = self._servers.get(key)
+        if server and server.alive:
+            return server.port
+        state = deployment["properties"].get("provisioningState")
+        if state != "Succeeded":
+            raise AzureError(
+                503,
+                "DeploymentNotReady",
+                f"The deployment {deployment['name']} cannot answer: its state is {state}.",
+            )
+        # A caller that gives up must not end the start that others wait for.
+        return await asyncio.shield(self._restart(deployment))
+
+    def _restart(self, deployment: Mapping[str, Any]) -> asyncio.Task[int]:
+        key = deployment["id"].lower()
+        task = self._restarts.get(key)
+        if task is None:
+            task = self._restarts[key] = asyncio.ensure_future(self.start_resource(deployment))
+            task.add_done_callback(lambda done: self._restarted(key, done))
+        return task
+
+    def _restarted(self, key: str, task: asyncio.Task[int]) -> None:
+        self._restarts.pop(key, None)
+        if not task.cancelled() and (error := task.exception()):
+            _log.warning("the deployment %s did not start again: %s", key, error)
+
+    async def start_resource(self, resource: Mapping[str, Any]) -> int:
+        """Start the process of a deployment's resource, as `start` does."""
+        properties = resource["properties"]
+        return await self.start(
+            resource["id"],
+            self.model_folder(properties),
+            properties.get("environmentVariables") or {},
+            loading_deadline(properties),
+        )
+
+    def model_folder(self, properties: Mapping[str, Any]) -> Path:
+        """The folder of a deployment's MLflow model; AzureError 400 when it is not one."""
+        model = properties.get("model")
+        if isinstance(model, dict):
+            model = model.get("assetId") or model.get("path")
+        if not model or not isinstance(model, str):
+            raise AzureError(400, "BadRequest", "The deployment names no model.")
+        folder = local_path(self._emulator, model)
+        if not (folder / "MLmodel").is_file():
+            raise AzureError(
+                400,
+                "BadRequest",
+                f"The files of {model} are no MLflow model: there is no MLmodel file in their "
+                "folder. The local Azure ML serves MLflow models only.",
+            )
+        return folder
+
+    async def stop_one(self, key: str) -> None:
+        """End a deployment's processes and forget its log."""
+        key = key.lower()
+        servers = (self._servers.pop(key, None), self._starting.pop(key, None))
+        await asyncio.gather(*(self._end(server) for server in servers if server))
+        self.log_path(key).unlink(missing_ok=True)
+
+    async def stop(self) -> None:
+        """End all processes."""
+        restarts = list(self._restarts.values())
+        for task in restarts:
+            task.cancel()
+        await asyncio.gather(*restarts, return_exceptions=True)
+        servers = [*self._servers.values(), *self._starting.values()]
+        self._servers.clear()
+        self._starting.clear()
+        await asyncio.gather(*(self._end(server) for server in servers))
+        await self.client.aclose()
+
+    def log_path(self, key: str) -> Path:
+        """Where a deployment's processes write."""
+        endpoint, _, name = key.lower().partition("/onlineendpoints/")[2].partition("/deployments/")
+        return self._emulator.config.state / "deployments" / endpoint / f"{name}.log"
+
+    def last_lines(self, key: str, count: int) -> str:
+        """The end of a deployment's log."""
+        return tail(self.log_path(key), count)
+
+    async def _launch(
+        self, key: str, model_folder: Path, environment: Mapping[str, str], log: Path
+    ) -> _Server:
+        variables = step_environment(
+            self._emulator.config.state, {**environment, "PYTHONPATH": str(_PACKAGES)}
+        )
+        command = [sys.executable, "-m", "emulator.scoring_server"]
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                "--model",
+                str(model_folder.resolve()),
+                "--port",
+                "0",
+                cwd=log.parent,
+                env=variables,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+            start = output.tell()
+        self._groups.put(str(process.pid), started_at(process.pid))
+        return _Server(process, log, start)
+
+    async def _wait_until_healthy(self, server: _Server, deadline: float) -> None:
+        try:
+            async with asyncio.timeout(deadline):
+                while server.alive:
+                    if await self._healthy(server):
+                        return
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise _not_ready(
+                server,
+                f"The model was not loaded within the {deadline:g} seconds that the liveness "
+                "probe allows",
+            ) from None
+        raise _not_ready(
+            server,
+            f"User container has crashed or terminated (exit code {server.process.returncode})",
+        )
+
+    async def _healthy(self, server: _Server) -> bool:
+        if not server.port:
+            with server.log.open("rb") as log:
+                log.seek(server.log_start)
+                match = _LISTENING.search(log.read())
+            if match is None:
+                return False
+            server.port = int(match[1])
+        with suppress(httpx.HTTPError):
+            answer = await self.client.get(f"http://127.0.0.1:{server.port}/health", timeout=2)
+            return answer.status_code == 200
+        return False
+
+    async def _end(self, server: _Server) -> None:
+        # Also when its leader is gone: what it started may not be.
+        await end_group(server.process.pid, grace=2 if server.alive else 0)
+        await server.process.wait()
+        self._groups.delete(str(server.process.pid))
+
+
+def loading_deadline(properties: Mapping[str, Any]) -> float:
+    """How many seconds the liveness probe gives a deployment to load its model."""
+    probe = properties.get("livenessProbe") or {}
+    delay = seconds(probe.get("initialDelay") or "PT10S") or 0
+    period = seconds(probe.get("period") or "PT10S") or 0
+    return delay + period * int(probe.get("failureThreshold") or 30)
+
+
+def _settle(emulator: "Emulator", resource: dict[str, Any]) -> str:
+    """The state of a resource after a restart: nothing is in the middle of a change any more."""
+    state: str = resource["properties"].get("provisioningState", "Failed")
+    if state == "Deleting":
+        emulator.store.delete(resource["id"])
+    elif state not in ("Succeeded", "Failed"):
+        state = resource["properties"]["provisioningState"] = "Failed"
+        emulator.store.put(resource["id"], resource)
+    return state
+
+
+def _not_ready(server: _Server, reason: str) -> AzureError:
+    lines = tail(server.log, _LAST_LINES)
+    return AzureError(
+        400,
+        "ResourceNotReady",
+        f"{reason}. The last lines of the deployment's log (get_logs shows more):\n{lines}",
+    )
+
+
+def _size(folder: Path) -> str:
+    files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
+    return f"{folder.name}, {len(files)} files, {sum(files)} bytes"

@@ -1,0 +1,143 @@
+"""Requests to operations: routing by host and path, and errors in Azure's own shape."""
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+if TYPE_CHECKING:
+    from emulator.core import Emulator
+
+WORKSPACE = (
+    "/subscriptions/{subscription}/resourceGroups/{resource_group}"
+    "/providers/Microsoft.MachineLearningServices/workspaces/{workspace}"
+)
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class AzureError(Exception):
+    """An answer other than success, in the shape that Azure's clients expect.
+
+    `code` is the service's error code (ResourceNotFound, UserError, Conflict ...);
+    `message` is what a person reads in the client's exception.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = dict(headers or {})
+
+    def response(self) -> JSONResponse:
+        body = {
+            "error": {
+                "code": self.code,
+                "message": self.message,
+                "details": [],
+                "additionalInfo": [
+                    {"type": "ComponentName", "info": {"value": "managementfrontend"}},
+                    {"type": "Time", "info": {"value": timestamp()}},
+                ],
+            }
+        }
+        return JSONResponse(body, self.status, {"x-ms-response-type": "error", **self.headers})
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of one service: its name, its method and the paths it answers."""
+
+    name: str
+    method: str
+    pattern: re.Pattern[str]
+    handler: Handler
+
+
+class Router:
+    """The operations of one service. Paths match without regard to case, as Azure's do."""
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self._operations: list[Operation] = []
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        return tuple(self._operations)
+
+    def operation(self, name: str, method: str, template: str) -> Callable[[Handler], Handler]:
+        """Register a handler. `{x}` in the template is one path segment, `{x:path}` the rest."""
+
+        def register(handler: Handler) -> Handler:
+            self._operations.append(Operation(name, method, _pattern(template), handler))
+            return handler
+
+        return register
+
+    def find(self, method: str, path: str) -> tuple[Operation, dict[str, str]] | None:
+        for operation in self._operations:
+            if operation.method == method and (match := operation.pattern.fullmatch(path)):
+                return operation, match.groupdict()
+        return None
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request; what is not emulated says so by name."""
+        path = request.url.path
+        found = self.find(request.method, path.rstrip("/") or "/")
+        if found is None:
+            raise AzureError(
+                501,
+                "OperationNotSupported",
+                f"The local Azure ML does not emulate {request.method} {path} of its "
+                f"{self.service} service. Nothing was changed.",
+            )
+        operation, parameters = found
+        request.scope["path_params"] = parameters
+        request.scope["operation"] = operation.name
+        return await operation.handler(request)
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    parts = re.split(r"(\{\w+(?::path)?\})", template)
+    regex = ""
+    for part in parts:
+        if part.startswith("{"):
+            name, _, kind = part[1:-1].partition(":")
+            regex += f"(?P<{name}>.+)" if kind else f"(?P<{name}>[^/]+)"
+        else:
+            regex += re.escape(part)
+    return re.compile(regex, re.IGNORECASE)
+
+
+def emulator_of(request: Request) -> "Emulator":
+    return cast("Emulator", request.app.state.emulator)
+
+
+async def json_body(request: Request) -> dict[str, Any]:
+    """The request's JSON object; anything else is the client's error."""
+    try:
+        body = await request.json()
+    except ValueError as error:
+        raise AzureError(
+            400, "UserError", f"The request body is not valid JSON: {error}"
+        ) from error
+    if not isinstance(body, dict):
+        raise AzureError(400, "UserError", "The request body must be a JSON object.")
+    return body
+
+
+def timestamp() -> str:
+    """Now, in UTC, as the service writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"
+
+
+def request_id() -> str:
+    return str(uuid.uuid4())

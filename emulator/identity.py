@@ -1,0 +1,175 @@
+"""Microsoft Entra ID as far as a client secret needs it, and the check of its tokens."""
+
+import time
+import uuid
+from urllib.parse import parse_qs
+
+import jwt
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from emulator.config import Config
+from emulator.http import AzureError, Router, emulator_of
+
+LIFETIME_SECONDS = 3599
+
+MANAGEMENT = ("https://management.azure.com", "https://management.core.windows.net")
+MACHINE_LEARNING = ("https://ml.azure.com",)
+STORAGE = ("https://storage.azure.com",)
+
+
+class Tokens:
+    """Issues access tokens and checks them."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def issue(self, audience: str, client_id: str, lifetime: int = LIFETIME_SECONDS) -> str:
+        now = int(time.time())
+        tenant = self._config.tenant
+        claims = {
+            "aud": audience,
+            "iss": f"https://sts.windows.net/{tenant}/",
+            "tid": tenant,
+            "appid": client_id,
+            "oid": str(uuid.uuid5(uuid.NAMESPACE_OID, client_id)),
+            "iat": now,
+            "nbf": now,
+            "exp": now + lifetime,
+        }
+        return jwt.encode(claims, self._config.signing_key, algorithm="HS256")
+
+    def check(self, request: Request, *audiences: str) -> None:
+        """Refuse a request without a valid bearer token for one of the audiences."""
+        audiences = audiences or MANAGEMENT + MACHINE_LEARNING
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise _refused("AuthenticationFailed", "Authentication failed: no bearer token.")
+        try:
+            jwt.decode(
+                token,
+                self._config.signing_key,
+                algorithms=["HS256"],
+                audience=[a + slash for a in audiences for slash in ("", "/")],
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise _refused(
+                "ExpiredAuthenticationToken", "The access token expiry has passed."
+            ) from error
+        except jwt.InvalidAudienceError as error:
+            raise _refused(
+                "InvalidAuthenticationTokenAudience",
+                "The access token has been obtained for the wrong audience. The allowed "
+                f"audiences are {', '.join(audiences)}.",
+            ) from error
+        except jwt.PyJWTError as error:
+            raise _refused("InvalidAuthenticationToken", "The access token is invalid.") from error
+
+
+def _refused(code: str, message: str) -> AzureError:
+    return AzureError(
+        401,
+        code,
+        message,
+        {"WWW-Authenticate": f'Bearer error="invalid_token", error_description="{message}"'},
+    )
+
+
+def identity_router() -> Router:
+    router = Router("identity")
+
+    @router.operation(
+        "Identity_OpenIdConfiguration", "GET", "/{tenant}/v2.0/.well-known/openid-configuration"
+    )
+    async def openid_configuration(request: Request) -> Response:
+        tenant = request.path_params["tenant"]
+        base = f"https://login.microsoftonline.com/{tenant}"
+        return JSONResponse(
+            {
+                "token_endpoint": f"{base}/oauth2/v2.0/token",
+                "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
+                "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
+                "issuer": f"{base}/v2.0",
+                "jwks_uri": f"{base}/discovery/v2.0/keys",
+                "response_types_supported": ["code", "id_token", "token"],
+                "subject_types_supported": ["pairwise"],
+                "id_token_signing_alg_values_supported": ["RS256"],
+                "tenant_region_scope": "NA",
+            }
+        )
+
+    @router.operation("Identity_InstanceDiscovery", "GET", "/common/discovery/instance")
+    async def instance_discovery(request: Request) -> Response:
+        host = "login.microsoftonline.com"
+        tenant = emulator_of(request).config.tenant
+        return JSONResponse(
+            {
+                "tenant_discovery_endpoint": f"https://{host}/{tenant}/v2.0/"
+                ".well-known/openid-configuration",
+                "api-version": "1.1",
+                "metadata": [
+                    {"preferred_network": host, "preferred_cache": host, "aliases": [host]}
+                ],
+            }
+        )
+
+    @router.operation("Identity_Token", "POST", "/{tenant}/oauth2/v2.0/token")
+    async def token(request: Request) -> Response:
+        fields = parse_qs((await request.body()).decode())
+        return _token(request, {name: values[0] for name, values in fields.items()})
+
+    return router
+
+
+def _token(request: Request, form: dict[str, str]) -> Response:
+    emulator = emulator_of(request)
+    config = emulator.config
+    if form.get("grant_type") != "client_credentials":
+        return _oauth_error(
+            400,
+            "unsupported_grant_type",
+            70003,
+            f"The local Azure ML supports client secrets only, not the grant type "
+            f"'{form.get('grant_type')}'.",
+        )
+    if request.path_params["tenant"] != config.tenant:
+        return _oauth_error(
+            400, "invalid_request", 90002, f"Tenant '{request.path_params['tenant']}' not found."
+        )
+    if form.get("client_id") != config.client_id:
+        return _oauth_error(
+            400,
+            "unauthorized_client",
+            700016,
+            f"Application with identifier '{form.get('client_id')}' was not found.",
+        )
+    if form.get("client_secret") != config.client_secret:
+        return _oauth_error(401, "invalid_client", 7000215, "Invalid client secret provided.")
+    audience = form.get("scope", "").split(" ")[0].removesuffix("/.default").rstrip("/")
+    if audience not in MANAGEMENT + MACHINE_LEARNING + STORAGE:
+        return _oauth_error(
+            400,
+            "invalid_resource",
+            500011,
+            f"The resource principal named {audience} was not found.",
+        )
+    return JSONResponse(
+        {
+            "token_type": "Bearer",
+            "expires_in": LIFETIME_SECONDS,
+            "ext_expires_in": LIFETIME_SECONDS,
+            "access_token": emulator.tokens.issue(audience, config.client_id),
+        }
+    )
+
+
+def _oauth_error(status: int, error: str, code: int, text: str) -> Response:
+    return JSONResponse(
+        {
+            "error": error,
+            "error_description": f"AADSTS{code}: {text}",
+            "error_codes": [code],
+            "correlation_id": str(uuid.uuid4()),
+        },
+        status,
+    )

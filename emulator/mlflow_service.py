@@ -1,0 +1,97 @@
+"""Azure ML's MLflow endpoint: tracking calls of azureml-mlflow, passed on to the MLflow server."""
+
+from typing import Any
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from emulator.http import WORKSPACE, Handler, Router, emulator_of, json_body
+from emulator.resource_manager.resources import workspace_path
+
+_API = "/mlflow/{version}" + WORKSPACE + "/api/{api}"
+
+_CALLS = (
+    *(("POST", f"experiments/{name}") for name in ("create", "search", "update", "delete")),
+    *(("POST", f"experiments/{name}") for name in ("restore", "set-experiment-tag")),
+    *(("GET", f"experiments/{name}") for name in ("get", "get-by-name", "search")),
+    *(("POST", f"runs/{name}") for name in ("create", "search", "update", "delete", "restore")),
+    *(("POST", f"runs/{name}") for name in ("log-metric", "log-parameter", "log-batch")),
+    *(("POST", f"runs/{name}") for name in ("log-inputs", "log-model", "set-tag", "delete-tag")),
+    ("GET", "runs/get"),
+    ("GET", "metrics/get-history"),
+    ("GET", "artifacts/list"),
+    # Clients look for logged models whenever they list the artifacts below a folder.
+    ("POST", "logged-models/search"),
+)
+"""The tracking calls that are passed on. The model registry, traces and the creation of logged
+models are not among them: such a call is refused by name."""
+
+
+def register(router: Router) -> None:
+    for method, call in _CALLS:
+        name = "MLflow_" + call.replace("/", "_")
+        router.operation(name, method, f"{_API}/mlflow/{call}")(_pass_on(method, call))
+
+    @router.operation(
+        "MLflow_runs_log-batch-async", "POST", _API + "/preview/mlflow/runs/log-batch-async"
+    )
+    async def log_batch_async(request: Request) -> Response:
+        """The batch is written before the answer; an empty tracking id says so."""
+        workspace_path(request)
+        answer = await _send(request, "POST", "runs/log-batch", await request.body())
+        if answer.is_success:
+            return JSONResponse({"batch_tracking_id": ""})
+        return _copy(answer)
+
+
+def _pass_on(method: str, call: str) -> Handler:
+    async def handle(request: Request) -> Response:
+        workspace_path(request)
+        if method == "POST":
+            await json_body(request)
+        answer = await _send(request, method, call, await request.body())
+        if not answer.is_success:
+            return _copy(answer)
+        return JSONResponse(_with_azure_addresses(answer.json(), _base(request)))
+
+    return handle
+
+
+async def _send(request: Request, method: str, call: str, body: bytes) -> httpx.Response:
+    return await emulator_of(request).tracking.send(
+        method,
+        f"/api/{request.path_params['api']}/mlflow/{call}",
+        params=request.url.query.encode(),
+        content=body,
+        headers={"content-type": "application/json"},
+    )
+
+
+def _copy(answer: httpx.Response) -> Response:
+    kind = answer.headers.get("content-type")
+    return Response(answer.content, answer.status_code, media_type=kind)
+
+
+def _base(request: Request) -> str:
+    """The address below which clients find experiments and the artifacts of their runs."""
+    workspace = request.url.path.partition("/api/")[0]
+    return f"azureml://{emulator_of(request).config.api_host}{workspace}"
+
+
+def _with_azure_addresses(value: Any, base: str) -> Any:
+    """MLflow's answer with artifact addresses that lead clients to Azure ML's artifact service.
+
+    The tracking server's own addresses (mlflow-artifacts:/...) mean nothing to such a client.
+    """
+    if isinstance(value, list):
+        return [_with_azure_addresses(item, base) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _with_azure_addresses(item, base) for key, item in value.items()}
+    if "artifact_uri" in found and "run_id" in found:
+        run = f"{base}/experiments/{found['experiment_id']}/runs/{found['run_id']}"
+        found["artifact_uri"] = f"{run}/artifacts"
+    if "artifact_location" in found:
+        found["artifact_location"] = ""
+    return found

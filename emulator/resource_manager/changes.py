@@ -1,0 +1,65 @@
+"""Changes of a resource that take time: one at a time, and safe to send twice."""
+
+from collections.abc import Coroutine
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from emulator.core import Emulator
+from emulator.http import AzureError
+from emulator.store import Resource, Store
+
+
+class Changes:
+    """The long-running changes of endpoints and deployments."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+        self._running = emulator.store.document("changes")
+
+    def repeated(self, path: str, body: dict[str, Any]) -> Response | None:
+        """The answer to a PUT that is under way already, as a client's retry sends it again.
+
+        A different PUT meanwhile is a conflict.
+        """
+        change = self._running.get(path.lower())
+        operation = self._emulator.operations.get(change["operation"]) if change else None
+        if change is None or operation is None or operation["status"] != "InProgress":
+            return None
+        resource = self._emulator.store.get(path)
+        if resource is None or change["body"] != body:
+            raise AzureError(
+                409,
+                "Conflict",
+                f"Another operation on {path.rpartition('/')[2]} is in progress. Wait until it "
+                "is done and send this one again.",
+            )
+        headers = self._emulator.operations.headers(change["operation"])
+        return JSONResponse(resource, change["status"], headers)
+
+    def begin(
+        self,
+        path: str,
+        resource: Resource,
+        work: Coroutine[Any, Any, None],
+        status: int,
+        body: dict[str, Any] | None = None,
+    ) -> Response:
+        """Start the work of a PUT whose body was `body`; gives its answer."""
+        operation = self._emulator.operations.begin(work)
+        self._running.put(path.lower(), {"operation": operation, "body": body, "status": status})
+        return JSONResponse(resource, status, self._emulator.operations.headers(operation))
+
+    def begin_delete(self, path: str, work: Coroutine[Any, Any, None]) -> Response:
+        operation = self._emulator.operations.begin(work)
+        self._running.put(path.lower(), {"operation": operation, "body": None, "status": 202})
+        headers = self._emulator.operations.headers(operation, location=True)
+        return Response(status_code=202, headers=headers)
+
+
+def set_state(store: Store, path: str, state: str) -> None:
+    """Move a resource to a provisioning state; nothing happens when it is gone."""
+    resource = store.get(path)
+    if resource:
+        resource["properties"]["provisioningState"] = state
+        store.put(path, resource)

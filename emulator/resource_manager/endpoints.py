@@ -1,0 +1,232 @@
+"""Managed online endpoints: their keys and their traffic."""
+
+import re
+import secrets
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from emulator.core import Emulator
+from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
+from emulator.resource_manager import online_deployments
+from emulator.resource_manager.changes import Changes, set_state
+from emulator.resource_manager.resources import envelope, found, listing, workspace_path
+from emulator.store import Resource
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
+_ENDPOINT = WORKSPACE + "/onlineEndpoints/{endpoint}"
+_AUTH_MODES = {"key": "Key", "aadtoken": "AADToken"}
+_KEY_NAMES = {"primary": "primaryKey", "secondary": "secondaryKey"}
+
+
+def register(router: Router) -> None:
+    @router.operation("OnlineEndpoints_List", "GET", WORKSPACE + "/onlineEndpoints")
+    async def list_endpoints(request: Request) -> Response:
+        path = workspace_path(request)
+        return listing(request, emulator_of(request).store.children(path + "/onlineEndpoints"))
+
+    @router.operation("OnlineEndpoints_Get", "GET", _ENDPOINT)
+    async def get_endpoint(request: Request) -> Response:
+        return JSONResponse(endpoint_of(request))
+
+    @router.operation("OnlineEndpoints_CreateOrUpdate", "PUT", _ENDPOINT)
+    async def put_endpoint(request: Request) -> Response:
+        return _put(request, await json_body(request))
+
+    @router.operation("OnlineEndpoints_Update", "PATCH", _ENDPOINT)
+    async def patch_endpoint(request: Request) -> Response:
+        body = await json_body(request)
+        endpoint = endpoint_of(request)
+        endpoint |= {key: body[key] for key in ("tags", "identity") if body.get(key) is not None}
+        store = emulator_of(request).store
+        endpoint = envelope(store, endpoint["id"], "onlineEndpoints", endpoint)
+        store.put(endpoint["id"], endpoint)
+        return JSONResponse(endpoint)
+
+    @router.operation("OnlineEndpoints_Delete", "DELETE", _ENDPOINT)
+    async def delete_endpoint(request: Request) -> Response:
+        return _delete(request)
+
+    @router.operation("OnlineEndpoints_ListKeys", "POST", _ENDPOINT + "/listKeys")
+    async def list_keys(request: Request) -> Response:
+        return JSONResponse(_keys(request)[1])
+
+    @router.operation("OnlineEndpoints_RegenerateKeys", "POST", _ENDPOINT + "/regenerateKeys")
+    async def regenerate_keys(request: Request) -> Response:
+        return _regenerate(request, await json_body(request))
+
+    online_deployments.register(router)
+
+
+def endpoint_path(request: Request) -> str:
+    return f"{workspace_path(request)}/onlineEndpoints/{request.path_params['endpoint']}"
+
+
+def endpoint_of(request: Request) -> Resource:
+    """The request's endpoint; 404 when there is none of that name."""
+    name = request.path_params["endpoint"]
+    return found(emulator_of(request).store, endpoint_path(request), f"Online endpoint '{name}'")
+
+
+def _put(request: Request, body: dict[str, Any]) -> Response:
+    emulator = emulator_of(request)
+    store = emulator.store
+    path = endpoint_path(request)
+    name = request.path_params["endpoint"]
+    if not _NAME.fullmatch(name):
+        raise AzureError(
+            400,
+            "BadRequest",
+            f"The endpoint name '{name}' is invalid: 3 to 32 letters, digits and '-', beginning "
+            "with a letter and ending with a letter or digit.",
+        )
+    _claim_name(emulator, name, path)
+    changes = Changes(emulator)
+    if repeated := changes.repeated(path, body):
+        return repeated
+    old = store.get(path)
+    properties = _checked(emulator, path, name, body)
+    if old and properties["authMode"] != old["properties"]["authMode"]:
+        raise AzureError(400, "BadRequest", "The authMode of an endpoint cannot be changed.")
+    given = properties.pop("keys", None) or {}
+    if old is None:
+        keys = {key: given.get(key) or _new_key() for key in _KEY_NAMES.values()}
+        store.document("endpoint keys").put(path.lower(), keys)
+    properties["provisioningState"] = "Updating" if old else "Creating"
+    completed = {
+        "location": emulator.config.location,
+        "kind": "Managed",
+        **body,
+        "properties": properties,
+        "tags": body.get("tags") or {},
+        "identity": _identity(emulator, body.get("identity")),
+    }
+    resource = envelope(store, old["id"] if old else path, "onlineEndpoints", completed)
+    store.put(path, resource)
+
+    async def provision() -> None:
+        set_state(store, path, "Succeeded")
+
+    return changes.begin(path, resource, provision(), 200 if old else 201, body)
+
+
+def _claim_name(emulator: Emulator, name: str, path: str) -> None:
+    """The names of endpoints are hosts: one region, one endpoint of a name."""
+    names = emulator.store.document("endpoint names")
+    owner: str | None = names.get(name.lower())
+    if owner and owner != path.lower() and emulator.store.get(owner):
+        raise AzureError(
+            409,
+            "Conflict",
+            f"There is already an online endpoint named '{name}' in the region "
+            f"{emulator.config.location}. Choose another name.",
+        )
+    names.put(name.lower(), path.lower())
+
+
+def _checked(emulator: Emulator, path: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
+    properties: dict[str, Any] = dict(body.get("properties") or {})
+    mode = str(properties.get("authMode") or "Key")
+    if mode.lower() not in _AUTH_MODES:
+        raise AzureError(
+            501,
+            "OperationNotSupported",
+            f"The local Azure ML does not emulate endpoints with authMode {mode}; it has "
+            f"{' and '.join(_AUTH_MODES.values())}.",
+        )
+    if any((properties.get("mirrorTraffic") or {}).values()):
+        raise AzureError(
+            501, "OperationNotSupported", "The local Azure ML does not mirror traffic."
+        )
+    host = f"{name.lower()}.{emulator.config.location}.inference.ml.azure.com"
+    return properties | {
+        "authMode": _AUTH_MODES[mode.lower()],
+        "traffic": _checked_traffic(emulator, path, properties.get("traffic") or {}),
+        "mirrorTraffic": {},
+        "scoringUri": f"https://{host}/score",
+        "swaggerUri": f"https://{host}/swagger.json",
+        "publicNetworkAccess": properties.get("publicNetworkAccess") or "Enabled",
+        "properties": properties.get("properties") or {},
+    }
+
+
+def _checked_traffic(emulator: Emulator, path: str, traffic: dict[str, Any]) -> dict[str, int]:
+    present = {d["name"].lower() for d in emulator.store.children(f"{path}/deployments")}
+    unknown = [name for name in traffic if name.lower() not in present]
+    if unknown:
+        raise AzureError(
+            400,
+            "BadRequest",
+            f"Traffic cannot go to {', '.join(unknown)}: the endpoint has no such deployment. "
+            f"Its deployments: {', '.join(sorted(present)) or 'none'}.",
+        )
+    shares = list(traffic.values())
+    if any(type(s) is not int or not 0 <= s <= 100 for s in shares) or sum(shares) not in (0, 100):
+        raise AzureError(
+            400,
+            "BadRequest",
+            f"Traffic must be whole percentages that add up to 100 or to 0, not {traffic}.",
+        )
+    return traffic
+
+
+def _identity(emulator: Emulator, identity: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        **(identity or {"type": "SystemAssigned"}),
+        "principalId": emulator.config.client_id,
+        "tenantId": emulator.config.tenant,
+    }
+
+
+def _delete(request: Request) -> Response:
+    emulator = emulator_of(request)
+    store = emulator.store
+    path = endpoint_path(request)
+    endpoint = store.get(path)
+    if endpoint is None:
+        return Response(status_code=204)
+    set_state(store, path, "Deleting")
+
+    async def remove() -> None:
+        for deployment in store.children(f"{path}/deployments"):
+            set_state(store, deployment["id"], "Deleting")
+            await emulator.deployments.stop_one(deployment["id"])
+        store.delete(path)
+        store.document("endpoint keys").delete(path.lower())
+        store.document("endpoint names").delete(endpoint["name"].lower())
+
+    return Changes(emulator).begin_delete(path, remove())
+
+
+def _keys(request: Request) -> tuple[Resource, dict[str, str]]:
+    endpoint = endpoint_of(request)
+    if endpoint["properties"]["authMode"] != "Key":
+        raise AzureError(
+            400,
+            "BadRequest",
+            f"The endpoint {endpoint['name']} has no keys: its authMode is "
+            f"{endpoint['properties']['authMode']}.",
+        )
+    keys = emulator_of(request).store.document("endpoint keys").get(endpoint["id"].lower())
+    return endpoint, keys or {}
+
+
+def _regenerate(request: Request, body: dict[str, Any]) -> Response:
+    endpoint, keys = _keys(request)
+    name = _KEY_NAMES.get(str(body.get("keyType")).lower())
+    if name is None:
+        raise AzureError(
+            400, "BadRequest", f"keyType must be Primary or Secondary, not {body.get('keyType')}."
+        )
+    emulator = emulator_of(request)
+    given = body.get("keyValue")
+    # The SDK sends the key that it wants to be rid of as the key's new value.
+    keys[name] = given if given and given != keys.get(name) else _new_key()
+    emulator.store.document("endpoint keys").put(endpoint["id"].lower(), keys)
+    operation = emulator.operations.begin(None)
+    return Response(status_code=202, headers=emulator.operations.headers(operation, location=True))
+
+
+def _new_key() -> str:
+    return secrets.token_urlsafe(32)

@@ -1,0 +1,254 @@
+"""The deployments of managed online endpoints."""
+
+import re
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from emulator.compute.durations import seconds
+from emulator.core import Emulator
+from emulator.deployments import loading_deadline
+from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
+from emulator.resource_manager.changes import Changes, set_state
+from emulator.resource_manager.computes import quota
+from emulator.resource_manager.resources import envelope, found, listing, workspace_path
+from emulator.resource_manager.sizes import find_size
+from emulator.store import Resource
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
+_DEPLOYMENTS = WORKSPACE + "/onlineEndpoints/{endpoint}/deployments"
+_DEPLOYMENT = _DEPLOYMENTS + "/{name}"
+_KIND = "onlineEndpoints/deployments"
+_LONGEST_REQUEST_SECONDS = 180
+_NEW_PROCESS_FOR = ("model", "environmentVariables")
+"""Properties that a running process cannot take over."""
+
+
+def register(router: Router) -> None:
+    @router.operation("OnlineDeployments_List", "GET", _DEPLOYMENTS)
+    async def list_deployments(request: Request) -> Response:
+        path = _endpoint(request)["id"]
+        return listing(request, emulator_of(request).store.children(path + "/deployments"))
+
+    @router.operation("OnlineDeployments_Get", "GET", _DEPLOYMENT)
+    async def get_deployment(request: Request) -> Response:
+        return JSONResponse(_deployment(request))
+
+    @router.operation("OnlineDeployments_CreateOrUpdate", "PUT", _DEPLOYMENT)
+    async def put_deployment(request: Request) -> Response:
+        return _put(request, await json_body(request))
+
+    @router.operation("OnlineDeployments_Update", "PATCH", _DEPLOYMENT)
+    async def patch_deployment(request: Request) -> Response:
+        body = await json_body(request)
+        deployment = _deployment(request)
+        if body.get("tags") is not None:
+            deployment["tags"] = body["tags"]
+        deployment["sku"] |= body.get("sku") or {}
+        store = emulator_of(request).store
+        deployment = envelope(store, deployment["id"], _KIND, deployment)
+        store.put(deployment["id"], deployment)
+        return JSONResponse(deployment)
+
+    @router.operation("OnlineDeployments_Delete", "DELETE", _DEPLOYMENT)
+    async def delete_deployment(request: Request) -> Response:
+        return _delete(request)
+
+    @router.operation("OnlineDeployments_GetLogs", "POST", _DEPLOYMENT + "/getLogs")
+    async def get_logs(request: Request) -> Response:
+        body = await json_body(request)
+        kind = body.get("containerType") or "InferenceServer"
+        if kind != "InferenceServer":
+            raise AzureError(
+                501,
+                "OperationNotSupported",
+                f"The local Azure ML keeps no logs of the container {kind}: a deployment is one "
+                "process, and its log is the InferenceServer's.",
+            )
+        tail = body.get("tail", 500)
+        if not isinstance(tail, int) or tail < 0:
+            raise AzureError(400, "BadRequest", f"tail must be a number of lines, not {tail}.")
+        path = _deployment(request)["id"]
+        return JSONResponse({"content": emulator_of(request).deployments.last_lines(path, tail)})
+
+
+def _endpoint(request: Request) -> Resource:
+    name = request.path_params["endpoint"]
+    path = f"{workspace_path(request)}/onlineEndpoints/{name}"
+    return found(emulator_of(request).store, path, f"Online endpoint '{name}'")
+
+
+def _path(request: Request) -> str:
+    return f"{_endpoint(request)['id']}/deployments/{request.path_params['name']}"
+
+
+def _deployment(request: Request) -> Resource:
+    parameters = request.path_params
+    what = f"Deployment '{parameters['name']}' of the endpoint '{parameters['endpoint']}'"
+    return found(emulator_of(request).store, _path(request), what)
+
+
+def _put(request: Request, body: dict[str, Any]) -> Response:
+    emulator = emulator_of(request)
+    store = emulator.store
+    path = _path(request)
+    name = request.path_params["name"]
+    if not _NAME.fullmatch(name):
+        raise AzureError(
+            400,
+            "BadRequest",
+            f"The deployment name '{name}' is invalid: 3 to 32 letters, digits and '-', "
+            "beginning with a letter and ending with a letter or digit.",
+        )
+    changes = Changes(emulator)
+    if repeated := changes.repeated(path, body):
+        return repeated
+    state = _endpoint(request)["properties"]["provisioningState"]
+    if state != "Succeeded":
+        raise AzureError(
+            409,
+            "Conflict",
+            f"The endpoint {request.path_params['endpoint']} takes no deployment while its "
+            f"state is {state}.",
+        )
+    old = store.get(path)
+    properties = _checked(emulator, body)
+    properties["provisioningState"] = "Updating" if old else "Creating"
+    completed = {
+        "location": emulator.config.location,
+        "kind": "Managed",
+        "tags": {},
+        **body,
+        "sku": {"name": "Default", "capacity": 1, **(body.get("sku") or {})},
+        "properties": properties,
+    }
+    resource = envelope(store, old["id"] if old else path, _KIND, completed)
+    store.put(path, resource)
+    work = _provision(emulator, resource, old)
+    return changes.begin(path, resource, work, 200 if old else 201, body)
+
+
+def _checked(emulator: Emulator, body: dict[str, Any]) -> dict[str, Any]:
+    """The properties of a new deployment with the service's defaults, refused if unusable."""
+    properties: dict[str, Any] = dict(body.get("properties") or {})
+    kind = properties.setdefault("endpointComputeType", "Managed")
+    if kind != "Managed":
+        raise AzureError(
+            501,
+            "OperationNotSupported",
+            f"The local Azure ML does not emulate {kind} deployments, only Managed ones.",
+        )
+    if properties.get("codeConfiguration"):
+        raise AzureError(
+            501,
+            "OperationNotSupported",
+            "The local Azure ML serves MLflow models; it does not run scoring scripts.",
+        )
+    size = str(properties.get("instanceType") or "")
+    if find_size(size) is None:
+        raise AzureError(
+            400,
+            "BadRequest",
+            f"The instance type '{size}' is not offered in {emulator.config.location}. "
+            "MLClient.compute.list_sizes() shows what is.",
+        )
+    _check_times(properties)
+    emulator.deployments.model_folder(properties)
+    return {
+        "appInsightsEnabled": False,
+        "egressPublicNetworkAccess": "Enabled",
+        "environmentVariables": {},
+        "properties": {},
+        "scaleSettings": {"scaleType": "Default"},
+        **{key: value for key, value in properties.items() if value is not None},
+    }
+
+
+def _check_times(properties: dict[str, Any]) -> None:
+    settings = properties.get("requestSettings") or {}
+    try:
+        loading_deadline(properties)
+        seconds(settings.get("maxQueueWait"))
+        limit = seconds(settings.get("requestTimeout")) or 0
+    except ValueError as error:
+        raise AzureError(400, "BadRequest", str(error)) from error
+    if limit > _LONGEST_REQUEST_SECONDS:
+        raise AzureError(
+            400,
+            "BadRequest",
+            f"requestTimeout is {limit:g} seconds; the longest is {_LONGEST_REQUEST_SECONDS}.",
+        )
+
+
+async def _provision(emulator: Emulator, resource: Resource, old: Resource | None) -> None:
+    path = resource["id"]
+    try:
+        _check_quota(emulator, resource)
+        if old is None or _needs_new_process(old, resource):
+            await emulator.deployments.start_resource(resource)
+    except Exception:
+        set_state(emulator.store, path, "Failed")
+        raise
+    set_state(emulator.store, path, "Succeeded")
+
+
+def _needs_new_process(old: Resource, new: Resource) -> bool:
+    before, after = old["properties"], new["properties"]
+    changed = any(before.get(key) != after.get(key) for key in _NEW_PROCESS_FOR)
+    return changed or before["provisioningState"] != "Succeeded"
+
+
+def _check_quota(emulator: Emulator, resource: Resource) -> None:
+    """Refuse a deployment whose instances exceed what is left of their family's quota."""
+    size = find_size(resource["properties"]["instanceType"])
+    assert size is not None
+    used = 0
+    endpoints = emulator.store.children(f"{emulator.config.workspace_path}/onlineEndpoints")
+    for endpoint in endpoints:
+        for other in emulator.store.children(f"{endpoint['id']}/deployments"):
+            other_size = find_size(other["properties"]["instanceType"])
+            if other["id"] != resource["id"] and other_size and other_size.family == size.family:
+                used += other_size.vcpus * int(other["sku"]["capacity"])
+    wanted = size.vcpus * int(resource["sku"]["capacity"])
+    limit = quota(emulator, size.family)
+    if used + wanted > limit:
+        raise AzureError(
+            400,
+            "OutOfQuota",
+            f"Not enough quota for {size.name}: the family {size.family} may use {limit} vCPUs, "
+            f"online deployments use {used}, and this one needs {wanted}. Ask for more quota or "
+            "choose another instance type.",
+        )
+
+
+def _delete(request: Request) -> Response:
+    emulator = emulator_of(request)
+    endpoint = _endpoint(request)
+    path = _path(request)
+    deployment = emulator.store.get(path)
+    if deployment is None:
+        return Response(status_code=204)
+    share = (endpoint["properties"].get("traffic") or {}).get(deployment["name"], 0)
+    if share:
+        raise AzureError(
+            400,
+            "BadRequest",
+            f"The deployment {deployment['name']} gets {share} % of the endpoint's traffic and "
+            "cannot be deleted. Send its traffic elsewhere first, or delete the endpoint.",
+        )
+    set_state(emulator.store, path, "Deleting")
+
+    async def remove() -> None:
+        await emulator.deployments.stop_one(path)
+        emulator.store.delete(path)
+        _forget_traffic(emulator, endpoint["id"], deployment["name"])
+
+    return Changes(emulator).begin_delete(path, remove())
+
+
+def _forget_traffic(emulator: Emulator, endpoint: str, deployment: str) -> None:
+    resource = emulator.store.get(endpoint)
+    if resource:
+        resource["properties"]["traffic"].pop(deployment, None)
+        emulator.store.put(endpoint, resource)

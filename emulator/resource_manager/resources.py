@@ -1,0 +1,81 @@
+"""What all Azure resources have in common: envelope, system data, answers, lists."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from emulator.http import AzureError, emulator_of, timestamp
+from emulator.store import Resource, Store
+
+
+def workspace_path(request: Request) -> str:
+    """The path of the request's workspace; 404 when there is none of that name."""
+    parameters = request.path_params
+    path = (
+        f"/subscriptions/{parameters['subscription']}/resourceGroups/"
+        f"{parameters['resource_group']}/providers/Microsoft.MachineLearningServices/"
+        f"workspaces/{parameters['workspace']}"
+    )
+    if emulator_of(request).store.get(path) is None:
+        raise AzureError(
+            404,
+            "ResourceNotFound",
+            f"The Resource 'Microsoft.MachineLearningServices/workspaces/"
+            f"{parameters['workspace']}' under resource group "
+            f"'{parameters['resource_group']}' was not found. For more details please go to "
+            "https://aka.ms/ARMResourceNotFoundFix",
+        )
+    return path
+
+
+def envelope(store: Store, path: str, kind: str, body: dict[str, Any]) -> Resource:
+    """A resource as it is stored and answered: the client's body with id, name and dates."""
+    now = timestamp()
+    who = {"lastModifiedBy": "local", "lastModifiedByType": "Application", "lastModifiedAt": now}
+    old = store.get(path)
+    created = (
+        old["systemData"]
+        if old
+        else {
+            "createdBy": "local",
+            "createdByType": "Application",
+            "createdAt": now,
+        }
+    )
+    return {
+        **body,
+        "id": path,
+        "name": path.rpartition("/")[2],
+        "type": f"Microsoft.MachineLearningServices/workspaces/{kind}",
+        "properties": body.get("properties") or {},
+        "systemData": {**created, **who},
+    }
+
+
+def found(store: Store, path: str, what: str) -> Resource:
+    resource = store.get(path)
+    if resource is None:
+        raise AzureError(404, "ResourceNotFound", f"{what} was not found.")
+    return resource
+
+
+def listing(request: Request, resources: list[Resource]) -> Response:
+    """A page of a collection: `$top`/`count` and `$skip` bound it, nextLink leads on."""
+    query = {k.lower().lstrip("$"): v for k, v in request.query_params.items()}
+    top = _number(query.get("top") or query.get("count"), "$top")
+    skip = _number(query.get("skip") or query.get("skiptoken"), "$skip") or 0
+    page = resources[skip : skip + top] if top else resources[skip:]
+    body: dict[str, Any] = {"value": page}
+    if skip + len(page) < len(resources) and query.get("top") is None:
+        link = request.url.include_query_params(**{"$skip": skip + len(page)})
+        body["nextLink"] = str(link.replace(scheme="https", port=None))
+    return JSONResponse(body)
+
+
+def _number(text: str | None, name: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdigit():
+        raise AzureError(400, "UserError", f"{name} must be a number, not '{text}'.")
+    return int(text)

@@ -1,0 +1,149 @@
+"""One emulator's life: lock, start, serve, stop."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import uvicorn
+
+from emulator.application import Application
+from emulator.certificates import ensure_certificates
+from emulator.config import make_config
+from emulator.core import Emulator
+from emulator.hub import hub_app
+from emulator.proxy import Proxy
+
+HUB_FOLDER = Path(__file__).parent / "hub_assets"
+
+
+class AlreadyRunning(Exception):
+    """Another process serves this state folder."""
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to us: several share one process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def take_lock(state: Path) -> IO[str]:
+    """Hold the state folder; the kernel lets go of it when the process ends, however it ends."""
+    state.mkdir(parents=True, exist_ok=True)
+    state.chmod(0o700)
+    lock = (state / "lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise AlreadyRunning(
+            f"An emulator already runs for {state}. Use it (azureml-emulator exec), stop it, or "
+            "choose another folder with --state."
+        ) from error
+    return lock
+
+
+def is_running(state: Path) -> bool:
+    if not (state / "lock").exists():
+        return False
+    try:
+        take_lock(state).close()
+    except AlreadyRunning:
+        return True
+    return False
+
+
+async def serve(state: Path, exit_with_parent: bool = False) -> None:
+    """Serve a state folder until SIGINT or SIGTERM (or, if asked, the parent's end)."""
+    with take_lock(state):
+        ready = state / "ready"
+        ready.unlink(missing_ok=True)
+        config = make_config(state)
+        config.save()
+        key, chain = ensure_certificates(config)
+        emulator = Emulator(config)
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        servers = [
+            _uvicorn(Application(emulator), config.tls_port, ssl_keyfile=key, ssl_certfile=chain),
+            _uvicorn(hub_app(HUB_FOLDER), config.hub_port),
+        ]
+        proxy = Proxy(config.proxy_port, config.tls_port)
+        await emulator.start()
+        tasks = [asyncio.create_task(server.serve()) for server in servers]
+        await proxy.start()
+        await _until_started(servers, tasks)
+        ready.write_text(str(os.getpid()))
+        watch = asyncio.create_task(_watch_parent(stop)) if exit_with_parent else None
+        try:
+            await stop.wait()
+        finally:
+            ready.unlink(missing_ok=True)
+            if watch:
+                watch.cancel()
+            await _stop(servers, tasks, proxy, emulator)
+
+
+def _uvicorn(app: Any, port: int, **tls: Path) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            host="127.0.0.1",
+            port=port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=2,
+            server_header=False,
+            **{k: str(v) for k, v in tls.items()},  # type: ignore[arg-type]
+        )
+    )
+
+
+async def _until_started(servers: list[_Server], tasks: list[asyncio.Task[None]]) -> None:
+    while not all(server.started for server in servers):
+        for task in tasks:
+            if task.done():
+                task.result()
+                raise RuntimeError("a server of the emulator ended while it started")
+        await asyncio.sleep(0.01)
+
+
+async def _watch_parent(stop: asyncio.Event) -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(0.5)
+    stop.set()
+
+
+async def _stop(
+    servers: list[_Server], tasks: list[asyncio.Task[None]], proxy: Proxy, emulator: Emulator
+) -> None:
+    await proxy.stop()
+    for server in servers:
+        server.should_exit = True
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await emulator.stop()
+
+
+def configure_logging(state: Path, verbose: bool) -> None:
+    """The server's log goes to the state folder; warnings and, if asked, requests to stderr."""
+    state.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(state / "emulator.log")
+    terminal = logging.StreamHandler()
+    terminal.setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        handlers=[file, terminal],
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)

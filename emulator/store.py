@@ -1,0 +1,118 @@
+"""What the emulator knows, in SQLite: Azure resources by path, and small documents by key."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+Resource = dict[str, Any]
+
+
+class Store:
+    """Resources and documents that survive a restart.
+
+    Resource paths are compared without regard to case, as Azure does. A value that is read is a
+    copy: change it and put it back. Calls are synchronous and short; a handler that does not
+    await between a read and a write cannot be interrupted.
+    """
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        self._connection.executescript(
+            """
+            PRAGMA journal_mode = WAL;
+            PRAGMA synchronous = NORMAL;
+            CREATE TABLE IF NOT EXISTS resources (
+                sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                key TEXT NOT NULL UNIQUE,
+                parent TEXT NOT NULL,
+                body TEXT NOT NULL
+            );
+            CREATE INDEX IF NOT EXISTS resources_by_parent ON resources (parent, sequence);
+            CREATE TABLE IF NOT EXISTS documents (
+                sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                kind TEXT NOT NULL,
+                key TEXT NOT NULL,
+                body TEXT NOT NULL,
+                UNIQUE (kind, key)
+            );
+            """
+        )
+
+    def get(self, path: str) -> Resource | None:
+        row = self._connection.execute(
+            "SELECT body FROM resources WHERE key = ?", (_key(path),)
+        ).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def put(self, path: str, resource: Resource) -> None:
+        key = _key(path)
+        self._connection.execute(
+            "INSERT INTO resources (key, parent, body) VALUES (?, ?, ?) "
+            "ON CONFLICT (key) DO UPDATE SET body = excluded.body",
+            (key, key.rpartition("/")[0], json.dumps(resource)),
+        )
+
+    def delete(self, path: str) -> list[str]:
+        """Delete a resource and all below it; gives the keys that were deleted."""
+        key = _key(path)
+        # '0' is the character after '/': the range holds just what lies below the path.
+        rows = self._connection.execute(
+            "DELETE FROM resources WHERE key = ? OR (key > ? AND key < ?) RETURNING key",
+            (key, key + "/", key + "0"),
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def children(self, path: str) -> list[Resource]:
+        """The resources directly below a collection's path, in the order of their creation."""
+        rows = self._connection.execute(
+            "SELECT body FROM resources WHERE parent = ? ORDER BY sequence", (_key(path),)
+        ).fetchall()
+        return [json.loads(row[0]) for row in rows]
+
+    def document(self, kind: str) -> "Document":
+        return Document(self._connection, kind)
+
+    def clear(self) -> None:
+        self._connection.executescript("DELETE FROM resources; DELETE FROM documents;")
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Document:
+    """A table of JSON values by key, for all that is not an Azure resource."""
+
+    def __init__(self, connection: sqlite3.Connection, kind: str) -> None:
+        self._connection = connection
+        self._kind = kind
+
+    def get(self, key: str) -> Any | None:
+        row = self._connection.execute(
+            "SELECT body FROM documents WHERE kind = ? AND key = ?", (self._kind, key)
+        ).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def put(self, key: str, value: Any) -> None:
+        self._connection.execute(
+            "INSERT INTO documents (kind, key, body) VALUES (?, ?, ?) "
+            "ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body",
+            (self._kind, key, json.dumps(value)),
+        )
+
+    def delete(self, key: str) -> None:
+        self._connection.execute(
+            "DELETE FROM documents WHERE kind = ? AND key = ?", (self._kind, key)
+        )
+
+    def items(self) -> list[tuple[str, Any]]:
+        rows = self._connection.execute(
+            "SELECT key, body FROM documents WHERE kind = ? ORDER BY sequence", (self._kind,)
+        ).fetchall()
+        return [(key, json.loads(body)) for key, body in rows]
+
+
+def _key(path: str) -> str:
+    return unquote(path).rstrip("/").lower()

@@ -1,0 +1,232 @@
+"""The process that serves MLflow tracking and its UI: MLflow's own server application, once.
+
+`mlflow server` would start a supervisor, several workers and a job queue; this is one process on
+one event loop. It adds what the tracking protocol lacks and Azure ML has: runs whose id is the
+job's name, and one folder of artifacts a run, shared with the blob store.
+"""
+
+import argparse
+import asyncio
+import os
+import socket
+import sqlite3
+import sys
+import time
+import warnings
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+RUNS_PATH = "/azureml/runs"
+"""Where the emulator creates runs with a given id: PUT {RUNS_PATH}/{run id}."""
+
+PARENT_TAG = "mlflow.parentRunId"
+ROOT_TAG = "mlflow.rootRunId"
+
+
+def artifact_uri(run_id: str) -> str:
+    """Where the artifacts of a run lie, as MLflow's artifact proxy names it."""
+    return f"mlflow-artifacts:/ExperimentRun/dcid.{run_id}"
+
+
+def configure(state: Path, artifacts: Path) -> None:
+    """Set MLflow's server up through the environment, which it reads when it is imported."""
+    database = state / "mlflow" / "mlflow.sqlite"
+    database.parent.mkdir(parents=True, exist_ok=True)
+    _check(database)
+    os.environ |= {
+        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{database}",
+        "_MLFLOW_SERVER_REGISTRY_STORE": f"sqlite:///{database}",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/MLflow",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(artifacts),
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "_MLFLOW_SGI_NAME": "uvicorn",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID"):
+        os.environ.pop(variable, None)
+    # The server does without these (azureml is MLflow's client of the real service): importing
+    # them would cost a quarter of its memory and of its start.
+    for package in ("azureml", "pyarrow", "scipy"):
+        sys.modules[package] = None  # type: ignore[assignment]
+
+
+def _check(database: Path) -> None:
+    """End the process when the database cannot be used; MLflow would try for two minutes."""
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        advice = "Restore it, or move it away to begin anew."
+        raise SystemExit(f"{database}: {error}. {advice}") from error
+
+
+def build_app() -> Starlette:
+    """MLflow's application with the route that creates runs; call `configure` before."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mlflow.exceptions import MlflowException
+        from mlflow.server.fastapi_app import app
+        from mlflow.server.handlers import _get_tracking_store
+
+    _adjust_database()
+    store = _get_tracking_store()
+
+    async def create(request: Request) -> Response:
+        body = await request.json()
+        given = (body["experiment"], body["name"], body["tags"], body["parent"])
+        try:
+            await run_in_threadpool(create_run, store, request.path_params["run"], *given)
+        except MlflowException as error:
+            failure: Any = error
+            return Response(failure.message, failure.get_http_status_code())
+        return Response(status_code=204)
+
+    # MLflow's last route answers every path: ours has to come before it.
+    application: Starlette = app
+    application.router.routes.insert(0, Route(RUNS_PATH + "/{run}", create, methods=["PUT"]))
+    return application
+
+
+def _adjust_database() -> None:
+    """Give every run, whoever creates it, what Azure ML gives it: a folder and a root."""
+    from mlflow.store.tracking.dbmodels.models import SqlRun, SqlTag
+    from sqlalchemy import Engine, event
+    from sqlalchemy.orm import Session
+
+    @event.listens_for(SqlRun, "init")
+    def own_folder(run: object, arguments: object, values: dict[str, Any]) -> None:
+        values["artifact_uri"] = artifact_uri(values["run_uuid"])
+
+    @event.listens_for(Session, "before_flush")
+    def root(session: Session, context: object, instances: object) -> None:
+        for run in [row for row in session.new if isinstance(row, SqlRun)]:
+            tags = {tag.key: tag.value for tag in run.tags}
+            parent = tags.get(PARENT_TAG)
+            query = session.query(SqlTag.value).filter_by(run_uuid=parent, key=ROOT_TAG)
+            found = query.scalar() if parent else run.run_uuid
+            if ROOT_TAG not in tags:
+                run.tags.append(SqlTag(key=ROOT_TAG, value=found or parent))
+
+    @event.listens_for(Engine, "connect")
+    def without_long_syncs(connection: Any, record: object) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def create_run(
+    store: Any,
+    run_id: str,
+    experiment: str,
+    name: str,
+    tags: dict[str, str],
+    parent: str | None,
+) -> None:
+    """Create a run with a given id in MLflow's SQL store, unless it exists.
+
+    The experiment is made if there is none of that name.
+    Raises MlflowException for an id, name or tag that MLflow does not allow.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.tracking.dbmodels.models import SqlRun, SqlTag
+    from mlflow.utils import validation
+    from sqlalchemy.exc import IntegrityError
+
+    checks: Any = validation
+    checks._validate_run_id(run_id)
+    with suppress(MlflowException):
+        store.get_run(run_id)
+        return
+    all_tags = {"mlflow.user": "local"} | tags | {"mlflow.runName": name}
+    if parent:
+        all_tags[PARENT_TAG] = parent
+    checked = [checks._validate_tag(key, value) for key, value in all_tags.items()]
+    row = SqlRun(
+        run_uuid=run_id,
+        name=name,
+        experiment_id=int(_experiment_id(store, experiment)),
+        user_id="local",
+        source_type="JOB",
+        source_name="",
+        source_version="",
+        entry_point_name="",
+        status="RUNNING",
+        start_time=int(time.time() * 1000),
+        lifecycle_stage="active",
+    )
+    row.tags = [SqlTag(key=tag.key, value=tag.value) for tag in checked]
+    with suppress(MlflowException, IntegrityError):
+        with store.ManagedSessionMaker(read_only=False) as session:
+            session.add(row)
+        return
+    # Somebody else created it meanwhile; any other reason comes up here.
+    store.get_run(run_id)
+
+
+def _experiment_id(store: Any, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = store.get_experiment_by_name(name)
+    if found is None:
+        # Two jobs may start at once: the second creation fails, and finds the first's.
+        with suppress(MlflowException):
+            store.create_experiment(name)
+        found = store.get_experiment_by_name(name)
+    elif found.lifecycle_stage == "deleted":
+        store.restore_experiment(found.experiment_id)
+    identifier: str = found.experiment_id
+    return identifier
+
+
+async def serve(listener: socket.socket, parent: int, idle_seconds: float) -> None:
+    """Serve on a bound socket until the parent is gone or nothing was asked for a while."""
+    import uvicorn
+
+    config = uvicorn.Config(build_app(), lifespan="off", log_level="warning", timeout_keep_alive=75)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if serving.done():
+        raise SystemExit("uvicorn did not start")
+    print("LISTENING", listener.getsockname()[1], flush=True)
+    seen, last = -1, time.monotonic()
+    while not serving.done():
+        state = server.server_state
+        if state.tasks or state.total_requests != seen:
+            seen, last = state.total_requests, time.monotonic()
+        idle = idle_seconds and time.monotonic() - last > idle_seconds
+        if os.getppid() != parent or idle:
+            server.should_exit = True
+        await asyncio.wait([serving], timeout=0.5)
+    await serving
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parent = os.getppid()
+    parser = argparse.ArgumentParser(prog="emulator.tracking_server", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="the emulator's state folder")
+    parser.add_argument("--artifacts", type=Path, help="default: blobs/azureml below the state")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--socket", type=int, help="an inherited listening socket, not a port")
+    parser.add_argument("--idle", type=float, default=0, help="seconds; 0: never stop")
+    options = parser.parse_args(arguments)
+    if options.socket is None:
+        listener = socket.create_server(("127.0.0.1", options.port))
+    else:
+        listener = socket.socket(fileno=options.socket)
+    state = options.state.resolve()
+    configure(state, options.artifacts or state / "blobs" / "azureml")
+    asyncio.run(serve(listener, parent, options.idle))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""A real emulator process behind real sockets, and the real SDK's clients for it."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.emulator.running import RunningEmulator, StartedEmulator
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulator]:
+    """One emulator for the whole session; its environment is set for the tests' own process."""
+    with StartedEmulator(tmp_path_factory.mktemp("emulator")) as running:
+        previous = dict(os.environ)
+        os.environ.update(running.environment)
+        yield running
+        os.environ.clear()
+        os.environ.update(previous)
+
+
+@pytest.fixture(scope="session")
+def ml_client(emulator: RunningEmulator) -> "MLClient":
+    from azure.ai.ml import MLClient
+    from azure.identity import DefaultAzureCredential
+
+    return MLClient(
+        DefaultAzureCredential(),
+        emulator.environment["AZUREML_SUBSCRIPTION_ID"],
+        emulator.environment["AZUREML_RESOURCE_GROUP"],
+        emulator.environment["AZUREML_WORKSPACE_NAME"],
+        enable_telemetry=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def registry_client(emulator: RunningEmulator) -> "MLClient":
+    from azure.ai.ml import MLClient
+    from azure.identity import DefaultAzureCredential
+
+    return MLClient(DefaultAzureCredential(), registry_name="azureml", enable_telemetry=False)

@@ -1,0 +1,107 @@
+"""The command: exit codes, one emulator a folder, restart and kill -9, reset."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.emulator.running import ROOT, StartedEmulator, emulator_command
+
+WORKSPACE_NAME = "import os; print(os.environ['AZUREML_WORKSPACE_NAME'])"
+CONNECT = """
+import os
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import Data
+from azure.identity import DefaultAzureCredential
+ml = MLClient(DefaultAzureCredential(), *[os.environ["AZUREML_" + n] for n in
+    ("SUBSCRIPTION_ID", "RESOURCE_GROUP", "WORKSPACE_NAME")], enable_telemetry=False)
+"""
+
+
+def test_exec_passes_on_output_and_exit_code(tmp_path: Path) -> None:
+    result = emulator_command("exec", "--", sys.executable, "-c", WORKSPACE_NAME, state=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "local\n")
+    result = emulator_command(
+        "exec", "--", sys.executable, "-c", "raise SystemExit(7)", state=tmp_path
+    )
+    assert result.returncode == 7
+    assert emulator_command("status", state=tmp_path).returncode == 1
+
+
+def test_a_users_mistake_is_one_sentence(tmp_path: Path) -> None:
+    for arguments, text in (
+        (["exec"], "exec needs a command"),
+        (["exec", "--", "no-such-command"], "cannot run no-such-command"),
+        (["env"], "no emulator runs"),
+        (["reset"], "no emulator runs"),
+    ):
+        result = emulator_command(*arguments, state=tmp_path)
+        assert result.returncode == 1
+        assert text in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_a_folder_has_one_emulator_and_exec_joins_it(tmp_path: Path) -> None:
+    with StartedEmulator(tmp_path) as running:
+        second = running.command("start")
+        assert second.returncode == 1
+        assert "already runs" in second.stderr
+        joined = running.command(
+            "exec", "--", sys.executable, "-c", "import os; print(os.environ['HTTPS_PROXY'])"
+        )
+        assert joined.stdout.strip() == running.environment["HTTPS_PROXY"]
+        assert "running" in running.command("status").stdout
+
+
+def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("content")
+    create = CONNECT + (
+        "ml.data.create_or_update(Data(name='kept', version='1', "
+        f"path={str(tmp_path / 'file.txt')!r}, type='uri_file'))"
+    )
+    read = CONNECT + ("print(ml.data.get('kept', version='1').path)")
+    starter = StartedEmulator(tmp_path)
+    running = starter.__enter__()
+    try:
+        assert running.command("exec", "--", sys.executable, "-c", create).returncode == 0
+    finally:
+        starter.process.send_signal(signal.SIGKILL)
+        starter.process.wait()
+    result = emulator_command("exec", "--", sys.executable, "-c", read, state=tmp_path)
+    assert "LocalUpload" in result.stdout, result.stderr
+
+
+def test_reset_forgets(tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("content")
+    with StartedEmulator(tmp_path) as running:
+        create = CONNECT + (
+            "ml.data.create_or_update(Data(name='gone', version='1', "
+            f"path={str(tmp_path / 'file.txt')!r}, type='uri_file'))"
+        )
+        running.command("exec", "--", sys.executable, "-c", create)
+        assert "1 data" in running.command("status").stdout
+        assert running.command("reset").returncode == 0
+        assert "0 data" in running.command("status").stdout
+
+
+def test_an_emulator_that_exec_started_ends_with_exec(tmp_path: Path) -> None:
+    sleeper = subprocess.Popen(
+        [sys.executable, "-m", "emulator", "exec", "--", "sleep", "60"],
+        cwd=ROOT,
+        env={**os.environ, "AZUREML_EMULATOR_STATE": str(tmp_path)},
+    )
+    _until(lambda: (tmp_path / "ready").exists())
+    emulator_pid = int((tmp_path / "ready").read_text())
+    sleeper.send_signal(signal.SIGKILL)
+    sleeper.wait()
+    _until(lambda: not Path(f"/proc/{emulator_pid}").exists())
+
+
+def _until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
