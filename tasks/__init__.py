@@ -1,0 +1,1 @@
+"""The stages of a fine-tuning run: thin Prefect tasks over plain functions."""

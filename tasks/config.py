@@ -1,0 +1,145 @@
+"""What a person asks for. Every field is described: these texts are the form in Prefect's UI."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+ParameterValue = str | int | float | bool
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelChoice(_Section):
+    """The foundation model to fine-tune."""
+
+    name: str = Field(
+        "Phi-3-mini-4k-instruct",
+        min_length=1,
+        description="Name of a chat-completion model in the registry.",
+    )
+    version: str | None = Field(
+        None, description="Version of the model. Empty: the latest one, recorded in the plan."
+    )
+    accept_retired: bool = Field(
+        False, description="Go on although the registry says that the model is retired."
+    )
+
+
+class DatasetChoice(_Section):
+    """The conversations to train on, from the Hugging Face hub."""
+
+    name: str = Field(
+        "HuggingFaceH4/ultrachat_200k",
+        min_length=1,
+        description="Hugging Face dataset with a `messages` column.",
+    )
+    subset: str | None = Field(None, description="Configuration of the dataset, if it has several.")
+    revision: str | None = Field(
+        None, description="Commit, branch or tag. Empty: the newest commit, recorded in the plan."
+    )
+    train_split: str = Field("train_sft", description="Split to train on.")
+    test_split: str = Field("test_sft", description="Split given to the job as test data.")
+    sample_split: str = Field(
+        "test_gen", description="Split from which the conversation for the endpoint is taken."
+    )
+    percent: float = Field(
+        5.0, gt=0, le=100, description="Share of every split to use, from its start, in percent."
+    )
+    seed: int = Field(42, description="Chooses the sample conversation that is sent to the model.")
+
+
+class ComputeChoice(_Section):
+    """The cluster that runs the job."""
+
+    cluster: str = Field(
+        "gpu-cluster-big",
+        min_length=2,
+        max_length=32,
+        description="Name of the compute cluster; created when it does not exist.",
+    )
+    size: str = Field(
+        "Standard_NC24ads_A100_v4",
+        description="VM size of the cluster when it has to be created.",
+    )
+    max_nodes: int = Field(2, ge=1, description="Most nodes of a cluster that is created.")
+    idle_seconds: int = Field(
+        120, ge=60, description="Idle seconds after which a created cluster releases its nodes."
+    )
+
+
+class ServingChoice(_Section):
+    """The endpoint on which the fine-tuned model is tried."""
+
+    size: str = Field("Standard_NC24ads_A100_v4", description="VM size of the deployment.")
+    instances: int = Field(1, ge=1, description="Number of instances of the deployment.")
+    deployment: str = Field("demo", min_length=3, max_length=32, description="Deployment name.")
+    max_new_tokens: int = Field(
+        200, ge=1, description="Longest reply of the test conversation, in tokens."
+    )
+    keep_endpoint: bool = Field(
+        False, description="Leave the endpoint running, and billed, after the run."
+    )
+
+
+class ComponentChoice(_Section):
+    """The registry's pipeline component that does the fine-tuning."""
+
+    name: str = Field("chat_completion_pipeline", description="Name of the component.")
+    version: str | None = Field(
+        None, description="Version of the component. Empty: the latest one, recorded in the plan."
+    )
+
+
+class Deadlines(_Section):
+    """How long each kind of waiting may take, in minutes. Work past its deadline is cancelled."""
+
+    compute: float = Field(20, gt=0, description="Provisioning of the cluster.")
+    queue: float = Field(120, gt=0, description="From submission until the job runs.")
+    run: float = Field(24 * 60, gt=0, description="From the job's start to its end.")
+    deploy: float = Field(60, gt=0, description="Creation of the endpoint and the deployment.")
+
+
+class FinetuneConfig(_Section):
+    """Everything that one fine-tuning run is made from. The defaults run as they are."""
+
+    model: ModelChoice = Field(default_factory=ModelChoice, description="Foundation model.")
+    dataset: DatasetChoice = Field(default_factory=DatasetChoice, description="Training data.")
+    parameters: dict[str, ParameterValue] = Field(
+        default_factory=dict,
+        description="Training parameters by the component's own input names, for example "
+        "num_train_epochs or learning_rate. They win over the model's and the component's "
+        "defaults.",
+    )
+    compute: ComputeChoice = Field(default_factory=ComputeChoice, description="Training cluster.")
+    serving: ServingChoice = Field(default_factory=ServingChoice, description="Test endpoint.")
+    component: ComponentChoice = Field(
+        default_factory=ComponentChoice, description="Pipeline component."
+    )
+    deadlines: Deadlines = Field(default_factory=Deadlines, description="Deadlines in minutes.")
+    experiment: str | None = Field(
+        None, description="Experiment name. Empty: chat_completion_<model name>."
+    )
+    attempt: int = Field(
+        1, ge=1, description="Number of the attempt. Raise it to submit a failed job once more."
+    )
+    poll_seconds: float = Field(
+        15, ge=0.1, le=600, description="Seconds between two looks at a running job."
+    )
+    plan_only: bool = Field(
+        False, description="Stop after the plan: nothing is created and nothing is billed."
+    )
+
+    @field_validator("parameters")
+    @classmethod
+    def _names_are_identifiers(
+        cls, parameters: dict[str, ParameterValue]
+    ) -> dict[str, ParameterValue]:
+        for name in parameters:
+            if not name.isidentifier():
+                raise ValueError(f"parameter name {name!r} is not an input name of a component")
+        return parameters
+
+
+ParameterOrigin = Literal["user", "model default", "component default", "run"]

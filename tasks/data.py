@@ -1,0 +1,236 @@
+"""The conversations of one run: pinned, checked, written as JSON Lines and hashed."""
+
+import hashlib
+import json
+import os
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from prefect import task
+from prefect.cache_policies import INPUTS, TASK_SOURCE
+from prefect.tasks import exponential_backoff
+
+from tasks.config import DatasetChoice
+from tasks.errors import DataError, explain, retry_on_transient
+from tasks.hub import open_splits, resolve_revision
+from tasks.rows import FEWEST_TRAINING_ROWS, MESSAGES, rules_version, why_unusable
+from tasks.values import DataSnapshot, SplitFile
+
+if TYPE_CHECKING:
+    import pandas
+
+Progress = Callable[[str, int, int], None]
+"""Called with (split, rows done, rows in all)."""
+
+_BATCH = 1000
+_MANIFEST = "manifest.json"
+
+
+def download_data(choice: DatasetChoice, folder: Path) -> DataSnapshot:
+    """The data of `choice` below `folder`: from the cache if it is there and intact.
+
+    Call it inside a flow. Only a moving revision (a branch, a tag or none) is asked for over the
+    network; a second run with the same commit downloads nothing. Raises DataError, NotFound.
+    """
+    try:
+        pinned = choice.model_copy(update={"revision": pin_revision(choice)})
+        inputs = (pinned.model_dump(mode="json"), str(folder.absolute()), rules_version())
+        snapshot = prepare_splits(*inputs)
+        if not verify(snapshot):
+            snapshot = prepare_splits.with_options(refresh_cache=True)(*inputs)
+        return snapshot
+    except Exception as error:
+        explained = explain(error, f"Downloading dataset {choice.name}")
+        if explained is None or explained is error:
+            raise
+        raise explained from error
+
+
+@task(
+    name="Pin data revision",
+    task_run_name="pin revision of {choice.name}",
+    retries=4,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=retry_on_transient,
+    persist_result=False,
+)
+def pin_revision(choice: DatasetChoice) -> str:
+    """The commit that the choice's revision stands for now."""
+    return resolve_revision(choice)
+
+
+@task(
+    name="Prepare data",
+    task_run_name="prepare {choice[name]}",
+    cache_policy=INPUTS + TASK_SOURCE,
+    persist_result=True,
+    result_serializer="json",
+    retries=4,
+    retry_delay_seconds=exponential_backoff(backoff_factor=5),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=retry_on_transient,
+)
+def prepare_splits(choice: dict[str, Any], folder: str, rules: str) -> DataSnapshot:
+    """Download, check and write the splits. `rules` only makes the cache follow the row rules."""
+    return prepare_data(DatasetChoice(**choice), Path(folder))
+
+
+def prepare_data(
+    choice: DatasetChoice, folder: Path, progress: Progress | None = None
+) -> DataSnapshot:
+    """Write three splits as JSON Lines below `folder`/<dataset>/<commit>-<percent>/.
+
+    Beside them lies manifest.json, the snapshot itself. The same data always gives the same bytes.
+    Raises DataError when a split, the column `messages` or usable rows are missing, NotFound when
+    the dataset is.
+    """
+    revision = resolve_revision(choice)
+    parts = [choice.name.replace("/", "--")] + ([choice.subset] if choice.subset else [])
+    target = folder / _slug("--".join(parts)) / f"{revision[:12]}-{choice.percent:g}"
+    target.mkdir(parents=True, exist_ok=True)
+    splits = open_splits(choice, revision)
+    files: dict[str, SplitFile] = {}
+    for split, rows in splits.items():
+        files[split] = _write_split(
+            rows,
+            split,
+            target / f"{_slug(split)}.jsonl",
+            percent=choice.percent,
+            for_training=split in (choice.train_split, choice.test_split),
+            progress=progress,
+        )
+    train, test, sample = (
+        files[split] for split in (choice.train_split, choice.test_split, choice.sample_split)
+    )
+    _require_rows(choice, train, test, sample)
+    hashes = "\n".join(file.sha256 for file in (train, test, sample))
+    snapshot = DataSnapshot(
+        dataset=choice.name,
+        revision=revision,
+        train=train,
+        test=test,
+        sample=sample,
+        fingerprint=hashlib.sha256(hashes.encode()).hexdigest(),
+    )
+    _write_atomically(target / _MANIFEST, [snapshot.model_dump_json(indent=2) + "\n"])
+    return snapshot
+
+
+def verify(snapshot: DataSnapshot) -> bool:
+    """Whether the files are still there with the bytes that the snapshot was made from."""
+    return all(
+        Path(file.path).is_file() and _sha256(Path(file.path)) == file.sha256
+        for file in (snapshot.train, snapshot.test, snapshot.sample)
+    )
+
+
+def sample_frame(snapshot: DataSnapshot, n: int = 5) -> "pandas.DataFrame":
+    """The first `n` training rows, as written."""
+    import pandas
+
+    with open(snapshot.train.path, encoding="utf-8") as lines:
+        rows = [json.loads(line) for line, _ in zip(lines, range(n), strict=False)]
+    return pandas.DataFrame(rows)
+
+
+def pick_conversation(snapshot: DataSnapshot, seed: int) -> list[dict[str, str]]:
+    """One conversation of the sample split, the same for the same seed.
+
+    One that ends with the assistant's answer is preferred: it says what is to be expected.
+    """
+    with open(snapshot.sample.path, encoding="utf-8") as lines:
+        conversations = [json.loads(line)[MESSAGES] for line in lines]
+    answered = [
+        conversation
+        for conversation in conversations
+        if conversation[-1]["role"] == "assistant"
+        and any(message["role"] == "user" for message in conversation[:-1])
+    ]
+    chosen = random.Random(seed).choice(answered or conversations)
+    return cast(list[dict[str, str]], chosen)
+
+
+def _write_split(
+    rows: Any,
+    split: str,
+    path: Path,
+    *,
+    percent: float,
+    for_training: bool,
+    progress: Progress | None,
+) -> SplitFile:
+    wanted = min(rows.num_rows, max(1, round(rows.num_rows * percent / 100)))
+    dropped: Counter[str] = Counter()
+    used = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal used
+        for done, row in enumerate(_plain_rows(rows, wanted), start=1):
+            if reason := why_unusable(row[MESSAGES], for_training=for_training):
+                dropped[reason] += 1
+            else:
+                used += 1
+                yield json.dumps(row, ensure_ascii=False, default=str) + "\n"
+            if progress and (done % _BATCH == 0 or done == wanted):
+                progress(split, done, wanted)
+
+    digest, size = _write_atomically(path, lines())
+    return SplitFile(
+        split=split,
+        path=str(path),
+        rows=used,
+        rows_read=wanted,
+        dropped=dict(sorted(dropped.items())),
+        sha256=digest,
+        bytes=size,
+    )
+
+
+def _plain_rows(rows: Any, count: int) -> Iterator[dict[str, Any]]:
+    """The first `count` rows of a datasets.Dataset as plain values, columns in their order."""
+    for table in rows.select(range(count)).with_format("arrow").iter(batch_size=_BATCH):
+        yield from table.to_pylist()
+
+
+def _require_rows(choice: DatasetChoice, train: SplitFile, *others: SplitFile) -> None:
+    needs = [(train, FEWEST_TRAINING_ROWS), *((other, 1) for other in others)]
+    for file, fewest in needs:
+        if file.rows < fewest:
+            left_out = ", ".join(f"{count} with {reason}" for reason, count in file.dropped.items())
+            raise DataError(
+                f"Split {file.split} of {choice.name} has {file.rows} usable rows of "
+                f"{file.rows_read} read, and at least {fewest} are needed"
+                + (f" (left out: {left_out})." if left_out else "."),
+                f"Raise dataset.percent (now {choice.percent:g}) or choose another split.",
+            )
+
+
+def _write_atomically(path: Path, texts: Iterable[str]) -> tuple[str, int]:
+    """Write all or nothing; gives (sha256 in hex, size in bytes)."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    digest, size = hashlib.sha256(), 0
+    try:
+        with open(temporary, "wb") as file:
+            for text in texts:
+                encoded = text.encode()
+                file.write(encoded)
+                digest.update(encoded)
+                size += len(encoded)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return digest.hexdigest(), size
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)

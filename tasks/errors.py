@@ -1,0 +1,270 @@
+"""Errors that a person can act on, and which errors are worth another try."""
+
+import os
+import re
+from typing import Any
+
+
+class UserError(Exception):
+    """Something that a person caused or can mend.
+
+    The text names the thing and the reason; `advice` is the next step. `str()` gives both.
+    """
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        self.message = scrub(message)
+        self.advice = scrub(advice)
+        super().__init__(self.message, self.advice)
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.advice}".strip()
+
+
+class ModelRetired(UserError):
+    """The registry no longer offers the model."""
+
+
+class SizeNotAllowed(UserError):
+    """A VM size that the model or the region does not take."""
+
+
+class DataError(UserError):
+    """A data set that is missing, unreadable or unfit for the job."""
+
+
+class ParameterError(UserError):
+    """Training parameters that the component would refuse."""
+
+
+class NameInvalid(UserError):
+    """A name that Azure would refuse."""
+
+
+class NotFound(UserError):
+    """Something that was named does not exist."""
+
+
+class PermissionProblem(UserError):
+    """Signing in failed, or the identity lacks a role."""
+
+
+class QuotaExceeded(UserError):
+    """The subscription or the region has too few cores."""
+
+
+class JobFailed(UserError):
+    """The fine-tuning job ended without success."""
+
+
+class DeploymentFailed(UserError):
+    """The endpoint or its deployment was not created."""
+
+
+class EndpointError(UserError):
+    """The deployed model did not answer properly."""
+
+
+class DeadlineExceeded(UserError):
+    """External work took longer than its deadline."""
+
+
+# Each pattern keeps what says WHICH secret stood there and drops the secret.
+_SECRETS = [
+    re.compile(r"((?:[?&]|\b)sig=)[^&\s\"'<>]+", re.IGNORECASE),
+    re.compile(r"(\bBearer\s+)[\w.~+/=-]+", re.IGNORECASE),
+    re.compile(r"(\bSharedKey(?:Lite)?\s+\w+:)[\w+/=]+", re.IGNORECASE),
+    re.compile(
+        r"(\b(?:client[_-]?secret|client[_-]?assertion|account[_-]?key|access[_-]?token"
+        r"|refresh[_-]?token|shared[_-]?access[_-]?key|primary[_-]?key|secondary[_-]?key"
+        r"|sas[_-]?token|password|pwd)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&}]+",
+        re.IGNORECASE,
+    ),
+    re.compile(r"()\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"),
+    re.compile(r"()\bhf_[A-Za-z0-9]{16,}"),
+]
+_SECRET_VARIABLES = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "HF_TOKEN")
+
+
+def scrub(text: str) -> str:
+    """`text` without tokens, signatures, keys and the secrets of this process's environment."""
+    for name in _SECRET_VARIABLES:
+        secret = os.environ.get(name, "")
+        if len(secret) >= 6:
+            text = text.replace(secret, "***")
+    for pattern in _SECRETS:
+        text = pattern.sub(r"\1***", text)
+    return text
+
+
+_LONGEST_TEXT = 600
+_QUOTA = re.compile(
+    r"quota|not ?enough ?cores|corecount|ClusterCoreQuotaReached|OutOfCapacity|SkuNotAvailable"
+    r"|AllocationFailed",
+    re.IGNORECASE,
+)
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that an error of azure-core, requests, httpx or MLflow carries."""
+    for source in (error, getattr(error, "response", None)):
+        status = getattr(source, "status_code", None)
+        if isinstance(status, int):
+            return status
+    get_status = getattr(error, "get_http_status_code", None)  # MlflowException
+    if callable(get_status):
+        status = get_status()
+        return status if isinstance(status, int) else None
+    return None
+
+
+def azure_code_and_text(error: BaseException) -> tuple[str, str]:
+    """Azure's error code ("" when there is none) and its text on one line, secrets removed."""
+    body: Any = getattr(error, "error", None)
+    code = str(getattr(body, "code", None) or "")
+    text = str(getattr(body, "message", None) or getattr(error, "message", None) or error)
+    text = text.split("\nCode:")[0].split("\nTo mitigate this issue")[0]
+    if code and text.startswith(f"({code})"):
+        text = text[len(code) + 2 :]
+    text = " ".join(scrub(text).split())
+    if len(text) > _LONGEST_TEXT:
+        text = text[:_LONGEST_TEXT].rstrip() + " ..."
+    return code, text
+
+
+def explain(error: BaseException, doing: str) -> UserError | None:
+    """The error of a service or its SDK as one that says what was being done and what to do next.
+
+    `doing` completes "... failed", for example "Looking up model Phi-4". A UserError comes back as
+    it is; None means that the error is not of a known service: a bug, to be shown with its trace.
+    """
+    if isinstance(error, UserError):
+        return error
+    kinds = _kinds(error)
+    if not kinds & _SERVICE_ERRORS:
+        return None
+    code, text = azure_code_and_text(error)
+    status = status_of(error)
+    answer = " ".join(filter(None, [str(status) if status else "", code])) or type(error).__name__
+    message = f"{doing} failed: {answer}: {text}"
+    if "azure.ai.ml.exceptions.JobException" in kinds:
+        return JobFailed(f"{doing} failed: {text}", "Open the job in the studio for its logs.")
+    if is_transient(error):
+        return UserError(
+            message,
+            "The service did not answer properly; check the network and Azure's status, then run "
+            "again: work that is done already is adopted.",
+        )
+    if _QUOTA.search(f"{code} {text}"):
+        return QuotaExceeded(
+            message,
+            "Ask for more quota of this VM family in the Azure portal (Quotas, Machine Learning), "
+            "or choose a smaller size or another region.",
+        )
+    if "RESOURCE NOT FOUND" in str(getattr(error, "error_type", "")).replace("_", " ").upper():
+        kinds.add(_SDK_MISSING)
+    return _by_status(status, kinds, message)
+
+
+def _by_status(status: int | None, kinds: set[str], message: str) -> UserError:
+    if status == 403:
+        return PermissionProblem(
+            message,
+            "Give the identity the role AzureML Data Scientist on the workspace (and AzureML "
+            "Registry User on a private registry).",
+        )
+    if status == 401 or "azure.core.exceptions.ClientAuthenticationError" in kinds:
+        return PermissionProblem(
+            message,
+            "Check the credential of the workspace block: tenant, client id and secret, or sign in "
+            "with `az login`.",
+        )
+    if status == 404 or kinds & {"azure.core.exceptions.ResourceNotFoundError", _SDK_MISSING}:
+        return NotFound(
+            message, "Check the name, and the subscription, resource group and workspace."
+        )
+    if status == 409:
+        return UserError(
+            message, "Another operation on it is under way: wait until it has ended and run again."
+        )
+    if status == 501:
+        return UserError(message, "This service does not support the operation.")
+    return UserError(message, "Correct what the message names and run again.")
+
+
+_SERVICE_ERRORS = {
+    "azure.core.exceptions.AzureError",
+    "azure.ai.ml.exceptions.MlException",
+    "mlflow.exceptions.MlflowException",
+    "requests.exceptions.RequestException",
+    "httpx.HTTPError",
+    "urllib3.exceptions.HTTPError",
+    "builtins.ConnectionError",
+    "builtins.TimeoutError",
+}
+# The SDK answers a missing asset with a ValidationException when the latest version was asked for.
+_SDK_MISSING = "azure.ai.ml.exceptions.ValidationException: resource not found"
+_LASTING = {  # kinds of connection errors that the next try meets again
+    "requests.exceptions.SSLError",
+    "requests.exceptions.MissingSchema",
+    "requests.exceptions.InvalidURL",
+    "ssl.SSLCertVerificationError",
+    "httpx.UnsupportedProtocol",
+    "huggingface_hub.errors.OfflineModeIsEnabled",
+    "datasets.exceptions.DatasetNotFoundError",
+}
+_CONNECTION_ERRORS = {
+    "azure.core.exceptions.ServiceRequestError",
+    "azure.core.exceptions.ServiceResponseError",
+    "azure.core.exceptions.IncompleteReadError",
+    "requests.exceptions.ConnectionError",
+    "requests.exceptions.Timeout",
+    "requests.exceptions.ChunkedEncodingError",
+    "httpx.TransportError",
+    "urllib3.exceptions.ProtocolError",
+    "urllib3.exceptions.TimeoutError",
+    "builtins.ConnectionError",
+    "builtins.TimeoutError",
+    "socket.gaierror",
+}
+# DefaultAzureCredential keeps only the text of what each credential met.
+_SIGN_IN_CUT_OFF = re.compile(
+    r"Authentication failed: .*(Failed to establish a new connection|Unable to connect to proxy"
+    r"|Failed to resolve|timed out|Connection (?:aborted|reset|refused))"
+)
+
+
+def _kinds(error: BaseException) -> set[str]:
+    """Full names of the error's classes: tells kinds apart without importing their packages."""
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+    # httpx2, requests_* and httpx's private modules export the same classes under other names.
+    return names | {re.sub(r"^httpx2?(\.\w+)*\.", "httpx.", name) for name in names}
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Whether the same call may succeed a little later: 408, 429, 5xx, connections, time-outs.
+
+    Looks through the causes of an error that has no HTTP status of its own: a sign-in that failed
+    because the network was down is transient, one with a wrong secret is not.
+    """
+    for _ in range(5):
+        if error is None or isinstance(error, UserError):
+            return False
+        status = status_of(error)
+        if status is not None:
+            return status in (408, 429) or (500 <= status <= 599 and status != 501)
+        kinds = _kinds(error)
+        if kinds & _LASTING or "certificate verify failed" in str(error).lower():
+            return False
+        if kinds & _CONNECTION_ERRORS or _SIGN_IN_CUT_OFF.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def retry_on_transient(task: Any, task_run: Any, state: Any) -> bool:
+    """Prefect's `retry_condition_fn`: retry only what `is_transient`. Never raises itself."""
+    try:
+        state.result()
+    except Exception as error:  # whatever the task raised
+        return is_transient(error)
+    return False

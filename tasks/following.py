@@ -1,0 +1,137 @@
+"""Following the job: status, steps and log lines until it ends or a deadline passes."""
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect import task
+
+from tasks.artifacts import ProgressReport, link, run_logger, terminal_progress
+from tasks.clients import REMOTE, workspace_block, workspace_client
+from tasks.config import Deadlines
+from tasks.errors import JobFailed, azure_code_and_text, scrub
+from tasks.history import RunHistory, Step
+from tasks.job import cancel_job, failure_reason, job_phase, look_at_job
+from tasks.polling import Observation, Patience, wait
+from tasks.values import JobOutcome, JobRef, Phase
+
+_LOG_LINES_IN_ERROR = 20
+_LONGEST_LINE = 400
+
+
+@task(name="follow the job", task_run_name="follow {job.name}", tags=["azureml", "paid"], **REMOTE)
+def follow_job(
+    workspace: str, job: JobRef, deadlines: Deadlines, poll_seconds: float
+) -> JobOutcome:
+    """Wait for the job while its log lines go to this run's log.
+
+    Raises JobFailed with the job's own error and its last log lines, DeadlineExceeded after
+    cancelling a job that is too late.
+    """
+    client, started = workspace_client(workspace), time.monotonic()
+    if job.studio_url:
+        link("studio", job.studio_url, f"Job {job.name} in the studio")
+    history = RunHistory(client, workspace_block(workspace).get_credential())
+    with terminal_progress(f"Job {job.name}") as progress:
+        reporter = _Reporter(job.name, history, progress, run_logger())
+        seen = wait(
+            f"Job {job.name}",
+            lambda: look_at_job(client, job.name),
+            Patience(
+                {Phase.QUEUED: deadlines.queue * 60, Phase.RUNNING: deadlines.run * 60},
+                interval=poll_seconds,
+            ),
+            cancel=lambda: cancel_job(workspace, job.name),
+            on_progress=reporter.report,
+            on_error=reporter.report_error,
+        )
+    if seen.phase is not Phase.SUCCEEDED:
+        raise _failure(workspace, job.name, seen, reporter)
+    return JobOutcome(
+        name=job.name,
+        status=seen.status,
+        seconds=round(time.monotonic() - started, 1),
+        adopted=job.adopted,
+    )
+
+
+@dataclass
+class _Reporter:
+    """Carries status, steps and log lines of one job to the run's log and its progress."""
+
+    job: str
+    history: RunHistory
+    progress: ProgressReport
+    logger: Any
+    last_status: str = ""
+    last_lines: dict[str, deque[str]] = field(default_factory=dict)
+    failed_steps: list[str] = field(default_factory=list)
+    _unreadable: bool = False
+
+    def report(self, seen: Observation) -> None:
+        """Never raises: what cannot be read now is read at the next look."""
+        if seen.status != self.last_status:
+            self.logger.info("Job %s: %s", self.job, seen.status)
+            self.last_status = seen.status
+        if seen.phase is Phase.QUEUED:
+            self.progress.update(0, seen.status)
+            return
+        try:
+            self._report_steps(seen)
+        except Exception as error:  # logs are an extra: they never fail a run
+            if not self._unreadable:
+                self.logger.warning(
+                    "The logs of job %s cannot be read now: %s",
+                    self.job,
+                    azure_code_and_text(error)[1],
+                )
+            self._unreadable = True
+        else:
+            self._unreadable = False
+
+    def report_error(self, error: Exception) -> None:
+        self.logger.warning(
+            "Job %s cannot be looked at now, trying again: %s",
+            self.job,
+            azure_code_and_text(error)[1],
+        )
+
+    def _report_steps(self, seen: Observation) -> None:
+        steps = [step for step in self.history.steps(self.job) if step.children == 0]
+        done = [step for step in steps if job_phase(step.status).ended]
+        running = [s.title for s in steps if job_phase(s.status) is Phase.RUNNING]
+        self.failed_steps = [step.name for step in steps if step.status == "Failed"]
+        if steps:
+            text = f"{len(done)} of {len(steps)} steps done"
+            self.progress.update(100 * len(done) / len(steps), ", ".join([text, *running[:2]]))
+        for step in [Step(self.job, "", seen.status), *steps]:
+            self._report_lines(step)
+
+    def _report_lines(self, step: Step) -> None:
+        lines = [scrub(line)[:_LONGEST_LINE] for line in self.history.new_lines(step) if line]
+        kept = self.last_lines.setdefault(step.name, deque(maxlen=_LOG_LINES_IN_ERROR))
+        kept.extend(lines)
+        for line in lines:
+            self.logger.info("%s%s", f"[{step.title}] " if step.title else "", line)
+
+    def tail(self) -> list[str]:
+        """The last log lines of the step that failed, else of whatever wrote last."""
+        for name in [*self.failed_steps, *reversed(self.last_lines)]:
+            if lines := self.last_lines.get(name):
+                return list(lines)
+        return []
+
+
+def _failure(workspace: str, job: str, seen: Observation, reporter: _Reporter) -> JobFailed:
+    if seen.phase is Phase.CANCELLED:
+        return JobFailed(
+            f"Job {job} was cancelled.", "Raise `attempt` by one to submit it once more."
+        )
+    reason = failure_reason(workspace, job) or "it gave no error text"
+    lines = "".join(f"\n    {line}" for line in reporter.tail())
+    logs = f"\n  Its last log lines:{lines}\n " if lines else ""
+    return JobFailed(
+        f"Job {job} failed: {reason}{logs}",
+        "Correct what it names, then raise `attempt` by one to submit it once more.",
+    )

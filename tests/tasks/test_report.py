@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import EndpointError
+from tasks.report import RunReport, error_text, recording, report_markdown, summary_rows
+from tasks.values import JobOutcome, JobRef, MetricPoint, Metrics
+from tests.tasks.test_job import plan
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FINETUNE_HOME", str(tmp_path))
+    return tmp_path / "runs"
+
+
+def report(**parts: object) -> RunReport:
+    values = {"flow_run_id": "0123456789", "flow_run_name": "brave lion", "workspace": "default"}
+    return RunReport.model_validate(values | parts)
+
+
+def test_it_is_written_below_the_home_folder_and_is_the_latest(folder: Path) -> None:
+    path = report().write()
+    assert path == folder / "brave-lion-01234567" / "report.json"
+    assert json.loads(path.read_text())["flow_run_name"] == "brave lion"
+    assert (folder / "latest").resolve() == path.parent
+    later = report(flow_run_name="calm owl").write()
+    assert (folder / "latest" / "report.json").read_text() == later.read_text()
+
+
+def test_the_plan_brings_the_rows_of_every_split() -> None:
+    made = report()
+    made.add_plan(plan())
+    assert made.rows["train_sft"].used == 96
+    assert made.rows["train_sft"].read == 100
+    assert made.rows["train_sft"].dropped == {"broken": 4}
+    assert list(made.rows) == ["train_sft", "test_sft", "test_gen"]
+
+
+def test_metrics_bring_the_first_and_last_evaluation_loss() -> None:
+    made = report()
+    points = (MetricPoint(step=0, value=5.0), MetricPoint(step=9, value=3.5))
+    made.add_metrics(Metrics(run_id="r", last={"eval_loss": 3.5}, curves={"eval_loss": points}))
+    assert made.losses["eval_loss"].first == 5.0
+    assert made.losses["eval_loss"].last == 3.5
+
+
+def test_a_run_that_fails_is_recorded_with_its_error(folder: Path) -> None:
+    with pytest.raises(EndpointError), recording("default"):
+        raise EndpointError("It answered 500.", "Read the logs.")
+    written = json.loads((folder / "latest" / "report.json").read_text())
+    assert written["status"] == "failed"
+    assert written["error"] == "It answered 500. Read the logs."
+    assert written["finished"]
+
+
+def test_a_run_that_ends_is_completed_and_its_stages_are_timed(folder: Path) -> None:
+    with recording("default") as run:
+        with run.stage("job"):
+            pass
+        with run.stage("job"):
+            pass
+    written = json.loads((folder / "latest" / "report.json").read_text())
+    assert written["status"] == "completed"
+    assert list(written["seconds"]) == ["job"]
+
+
+def test_no_secret_reaches_the_file() -> None:
+    made = report(error="GET https://a.blob.core.windows.net/b?sv=1&sig=abcDEF123 failed")
+    assert "abcDEF123" not in made.write().read_text()
+
+
+def test_an_error_of_the_tear_down_does_not_hide_the_one_before() -> None:
+    def fail() -> None:
+        try:
+            raise EndpointError("The reply is empty.")
+        finally:
+            raise EndpointError("The endpoint was not deleted.")
+
+    with pytest.raises(EndpointError) as caught:
+        fail()
+    text = error_text(caught.value)
+    assert text == "The endpoint was not deleted. Before that: The reply is empty."
+
+
+def test_the_summary_tells_what_a_person_asks() -> None:
+    made = report(
+        status="completed",
+        job=JobRef(name="ft-1", adopted=True),
+        outcome=JobOutcome(name="ft-1", status="Completed", seconds=1, adopted=True),
+        deleted=["endpoint e"],
+        seconds={"job": 61.2},
+    )
+    rows = dict(summary_rows(made))
+    assert rows["job"] == "ft-1, Completed, adopted"
+    assert rows["deleted"] == "endpoint e"
+    assert rows["seconds"] == "job 61; 61 in all"
+    assert "| job | ft-1, Completed, adopted |" in report_markdown(made)
