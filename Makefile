@@ -40,7 +40,7 @@ up: $(STAMP) ## Prefect's UI, a worker and the local Azure ML, until Ctrl-C.
 	@$(BIN)/python -m deployments.up
 
 test: $(STAMP) ## Run the tests.
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## Check style, formatting and types; change nothing.
 	@failed=0; \

@@ -201,7 +201,7 @@ def _split_rows(plan: Plan) -> list[tuple[str, str, str, str, str]]:
             ", ".join(uses[file.split]),
             f"{file.rows:,}",
             ", ".join(f"{count} with {reason}" for reason, count in file.dropped.items()) or "-",
-            f"{file.bytes / 1e6:.1f} MB",
+            f"{file.bytes / 1e3:,.0f} kB",
         )
         for file in _split_files(plan.data)
     ]
@@ -257,6 +257,18 @@ def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def plan_text(plan: Plan, width: int = 100) -> str:
+    """The plan as plain text of at most `width` columns, for a log."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    console = Console(file=StringIO(), width=width)
+    with console.capture() as captured:
+        console.print(plan_table(plan))
+    return captured.get()
+
+
 def plan_table(plan: Plan) -> "Group":
     """The plan for a terminal."""
     from rich.console import Group
@@ -270,7 +282,6 @@ def plan_table(plan: Plan) -> "Group":
         return made
 
     title = f"Plan {plan.names.run_key}"
-    warnings = [Text(f"Warning: {warning}", style="yellow") for warning in plan.warnings]
     return Group(
         table(title, ("what", "value"), _facts(plan)),
         Text(),
@@ -278,5 +289,4 @@ def plan_table(plan: Plan) -> "Group":
         Text(),
         table("Training parameters", ("parameter", "value", "origin"), _parameter_rows(plan)),
         Text(f"Component defaults: {_left_to_component(plan)}", style="dim"),
-        *warnings,
     )

@@ -8,7 +8,7 @@ from tasks.component import resolve_component
 from tasks.config import ComponentChoice, ModelChoice
 from tasks.data import sample_frame
 from tasks.model import resolve_model
-from tasks.plan import plan_markdown
+from tasks.plan import plan_markdown, plan_text
 from tasks.values import DataSnapshot, FoundationModel, PipelineComponent, Plan
 
 _SAMPLE_ROWS = 3
@@ -57,8 +57,8 @@ def show_sample(data: DataSnapshot) -> None:
 
 def show_plan(plan: Plan) -> None:
     """Keep the plan with the run, and write it with its warnings to the log."""
-    logger, text = run_logger(), plan_markdown(plan)
-    markdown("plan", text, "What will be done")
-    logger.info("The plan:\n%s", text)
+    logger = run_logger()
+    markdown("plan", plan_markdown(plan), "What will be done")
+    logger.info("What will be done:\n%s", plan_text(plan))
     for warning in plan.warnings:
         logger.warning("%s", warning)

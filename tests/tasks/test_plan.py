@@ -132,7 +132,6 @@ def test_the_plan_is_shown_whole_in_markdown_and_in_a_terminal() -> None:
             "model default",
             "lora_alpha=128",
             "deleted after the run",
-            *plan.warnings,
         ):
             assert part in shown
 
