@@ -205,6 +205,8 @@ class DeploymentProcesses:
         )
         command = [sys.executable, "-m", "emulator.scoring_server"]
         with log.open("ab") as output:
+            # Before the process exists: it writes through the same file position.
+            start = output.tell()
             process = await asyncio.create_subprocess_exec(
                 *command,
                 "--model",
@@ -218,7 +220,6 @@ class DeploymentProcesses:
                 stderr=output,
                 start_new_session=True,
             )
-            start = output.tell()
         self._groups.put(str(process.pid), started_at(process.pid))
         return _Server(process, log, start)
 
