@@ -11,7 +11,14 @@ from emulator import blob, control, mlflow_service, registry, run_history, scori
 from emulator.core import Emulator
 from emulator.http import AzureError, Handler, Router, request_id
 from emulator.identity import MANAGEMENT, identity_router
-from emulator.resource_manager import assets, computes, endpoints, jobs, workspaces
+from emulator.resource_manager import (
+    assets,
+    computes,
+    endpoints,
+    jobs,
+    uploads,
+    workspaces,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +33,7 @@ class Application:
         self.state = State({"emulator": emulator})
         self._emulator = emulator
         self.management = Router("resource manager")
-        for resource in (workspaces, computes, assets, jobs, endpoints):
+        for resource in (workspaces, computes, assets, uploads, jobs, endpoints):
             resource.register(self.management)
         self.api = Router("data plane")
         for service in (registry, run_history, mlflow_service):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body, request_id
+from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.resource_manager.resources import envelope, listing, workspace_path
 from emulator.store import Resource
 
@@ -112,7 +112,6 @@ def resolve_uri(emulator: "Emulator", uri: str) -> str:
 def register(router: Router) -> None:
     for kind in KINDS:
         _register(router, kind)
-    _register_uploads(router)
 
 
 def _register(router: Router, kind: Kind) -> None:
@@ -130,6 +129,10 @@ def _register(router: Router, kind: Kind) -> None:
         if container is None:
             raise _missing(request, kind)
         return JSONResponse(container)
+
+    @router.operation(f"{kind.operation}_PutContainer", "PUT", base + "/{name}")
+    async def put_container(request: Request) -> Response:
+        return _put_container(request, kind, await json_body(request))
 
     @router.operation(f"{kind.operation}_List", "GET", base + "/{name}/versions")
     async def list_versions(request: Request) -> Response:
@@ -190,6 +193,21 @@ def _put(request: Request, kind: Kind, body: dict[str, Any]) -> Response:
     return JSONResponse(resource, kind.update_status if old else 201)
 
 
+def _put_container(request: Request, kind: Kind, body: dict[str, Any]) -> Response:
+    """Change what all versions share: description, tags, and whether they are archived."""
+    store = emulator_of(request).store
+    path = _path(request, kind)
+    container = store.get(path)
+    if container is None:
+        raise _missing(request, kind)
+    asked: dict[str, Any] = body.get("properties") or {}
+    for key in ("description", "tags", "properties", "isArchived"):
+        if asked.get(key) is not None:
+            container["properties"][key] = asked[key]
+    store.put(path, container)
+    return JSONResponse(container)
+
+
 def _check_unchanged(
     kind: Kind, name: str, version: str, old: dict[str, Any], new: dict[str, Any]
 ) -> None:
@@ -209,50 +227,13 @@ def _update_container(request: Request, kind: Kind, properties: dict[str, Any]) 
     path = _path(request, kind)
     versions = [v["name"] for v in store.children(path + "/versions")]
     numbers = [int(v) for v in versions if v.isdigit()]
-    container = {
-        "properties": {
-            "description": None,
-            "tags": {},
-            "properties": {},
-            "isArchived": False,
-            "latestVersion": versions[-1],
-            "nextVersion": str(max(numbers, default=0) + 1),
-        }
-    }
+    old = (store.get(path) or {}).get("properties", {})
+    shared = {"description": None, "tags": {}, "properties": {}, "isArchived": False} | old
+    shared["latestVersion"] = versions[-1]
+    shared["nextVersion"] = str(max(numbers, default=0) + 1)
     if kind.collection == "data":
-        container["properties"]["dataType"] = properties.get("dataType")
-    store.put(path, envelope(store, path, kind.collection, container))
-
-
-def _register_uploads(router: Router) -> None:
-    for collection, operation in (("codes", "CodeVersions"), ("models", "ModelVersions")):
-
-        @router.operation(
-            f"{operation}_CreateOrGetStartPendingUpload",
-            "POST",
-            f"{WORKSPACE}/{collection}/{{name}}/versions/{{version}}/startPendingUpload",
-        )
-        async def start_pending_upload(request: Request) -> Response:
-            workspace_path(request)
-            emulator = emulator_of(request)
-            # Every upload has a container of its own, as with the service.
-            container = request_id()
-            emulator.blobs.create_container(container)
-            url = f"https://{emulator.config.blob_host}/{container}"
-            return JSONResponse(
-                {
-                    "pendingUploadId": request_id(),
-                    "pendingUploadType": "TemporaryBlobReference",
-                    "blobReferenceForConsumption": {
-                        "blobUri": url,
-                        "storageAccountArmId": "",
-                        "credential": {
-                            "credentialType": "SAS",
-                            "sasUri": f"{url}?{emulator.blobs.sas(container)}",
-                        },
-                    },
-                }
-            )
+        shared["dataType"] = properties.get("dataType")
+    store.put(path, envelope(store, path, kind.collection, {"properties": shared}))
 
 
 def _path(request: Request, kind: Kind) -> str:

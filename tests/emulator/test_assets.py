@@ -51,6 +51,26 @@ def test_versions_count_up_and_latest_is_the_newest(ml_client: "MLClient", tmp_p
     assert sorted(m.version for m in ml_client.models.list("counted")) == ["1", "2", "3"]
 
 
+def test_archived_assets_leave_the_lists_and_come_back(
+    ml_client: "MLClient", tmp_path: Path
+) -> None:
+    from azure.ai.ml.entities import Data
+
+    (tmp_path / "old.txt").write_text("old")
+    for version in ("1", "2"):
+        ml_client.data.create_or_update(
+            Data(name="old", version=version, path=str(tmp_path / "old.txt"), type="uri_file")
+        )
+    ml_client.data.archive("old", version="1")
+    assert [d.version for d in ml_client.data.list("old")] == ["2"]
+    ml_client.data.restore("old", version="1")
+    assert len(list(ml_client.data.list("old"))) == 2
+    ml_client.data.archive("old")
+    assert "old" not in {d.name for d in ml_client.data.list()}
+    ml_client.data.restore("old")
+    assert "old" in {d.name for d in ml_client.data.list()}
+
+
 def test_a_missing_asset_is_a_404_that_names_it(ml_client: "MLClient") -> None:
     with pytest.raises(ResourceNotFoundError, match="nowhere:7"):
         ml_client.models.get("nowhere", version="7")
