@@ -34,11 +34,11 @@ class PoolRuns:
             time.sleep(0.5)
         return [str(run["name"]) for run in left]
 
-    def close(self) -> list[str]:
+    def close(self, why: str) -> list[str]:
         """Mark active runs as crashed, when no worker lives that could run them; their names."""
         left = self.active()
         for run in left:
-            self._set_state(run, "CRASHED", "Crashed", "`make up` was killed while this ran.")
+            self._set_state(run, "CRASHED", "Crashed", why)
         return [str(run["name"]) for run in left]
 
     def _set_state(self, run: dict[str, Any], kind: str, name: str, message: str) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 
 import httpx
@@ -23,11 +24,13 @@ from deployments.processes import Child, ChildDied, Ledger
 from deployments.runs import PoolRuns
 from deployments.surroundings import LOCAL, ROOT, base_environment, free_port, parse_environment
 from emulator.config import load_config, state_folder
+from emulator.server import is_running
 
 FOLDER = LOCAL / "up"
 POOL = "finetune-local"
 PORT = 4200
 CANCEL_SECONDS = 120.0
+JOIN_SECONDS = 60.0
 
 
 class Interrupted(Exception):
@@ -45,20 +48,24 @@ class Stack:
         self.console = console
         self.children: list[Child] = []
         self.ledger = Ledger(FOLDER / "processes.json")
-        port = free_port(PORT)
-        self.ui_url = f"http://127.0.0.1:{port}"
+        # First, or they would hold the port.
+        if left := self.ledger.end_leftovers():
+            self.console.print(f"Ended {left} processes that an earlier `make up` left behind.")
+        self.port = free_port(PORT)
+        self.ui_url = f"http://127.0.0.1:{self.port}"
         self.api_url = f"{self.ui_url}/api"
-        self.port = port
         self.environment = base_environment(os.environ, self.api_url)
+        self.state = state_folder(None, self.environment)
+        self.joined = False
         self.local_environment: dict[str, str] = {}
-        self.started = datetime.now(UTC)
         self.runs = PoolRuns(self.api_url, POOL)
         self.complete = False
 
     def start(self) -> str:
         """Start everything; returns what the registration printed."""
-        if left := self.ledger.end_leftovers():
-            self.console.print(f"Ended {left} processes that an earlier `make up` left behind.")
+        (FOLDER / "address").write_text(self.ui_url)
+        if self.port != PORT:
+            self.console.print(f"Port {PORT} is taken: Prefect's UI is on port {self.port}.")
         with self._stage("Prefect server"):
             self._start_server()
         with self._stage("local Azure ML"):
@@ -66,9 +73,7 @@ class Stack:
         with self._stage("workspace block, work pools, deployments"):
             registered = self._register()
         with self._stage("worker"):
-            # A run that nobody runs any more would hold the deployment's only place.
-            for name in self.runs.close():
-                self.console.print(f"Run {name} was left behind and is marked as crashed.")
+            self._close_runs("`make up` was killed while this ran.")
             self._start_worker()
             self.complete = True
         return registered
@@ -79,6 +84,8 @@ class Stack:
             for child in self.children:
                 child.check()
             self.ledger.write(self.children)
+            if self.joined and not is_running(self.state):
+                self._replace_emulator()
             threading.Event().wait(1.0)
 
     def stop(self) -> None:
@@ -89,6 +96,22 @@ class Stack:
             child.stop()
         self.children.clear()
         self.ledger.end_leftovers()
+
+    def _replace_emulator(self) -> None:
+        """Start a local Azure ML in place of the joined one, which ended with its own command."""
+        self.console.print("The local Azure ML that was joined has ended.")
+        # The worker goes too: it knows the addresses of the one that ended.
+        self.children.pop().stop()
+        with self._stage("local Azure ML"):
+            self._start_emulator()
+        with self._stage("worker"):
+            self._close_runs("The local Azure ML ended while this ran.")
+            self._start_worker()
+
+    def _close_runs(self, why: str) -> None:
+        # A run that nobody runs any more would hold the deployment's only place.
+        for name in self.runs.close(why):
+            self.console.print(f"Run {name} was left behind and is marked as crashed.")
 
     def _cancel_runs(self) -> None:
         try:
@@ -131,9 +154,22 @@ class Stack:
         return self._answer("GET", "/health") is True
 
     def _start_emulator(self) -> None:
-        if not self._emulator_is_ready():
+        self.joined = self._join_emulator()
+        if not self.joined:
             arguments = ["emulator", "start"]
             self._run("local Azure ML", arguments, self.environment, self._emulator_is_ready, 180)
+
+    def _join_emulator(self) -> bool:
+        """Whether another command's local Azure ML serves the state folder, and is used."""
+        deadline = time.monotonic() + JOIN_SECONDS
+        while is_running(self.state):
+            if self._emulator_is_ready():
+                self.console.print(f"A local Azure ML runs already for {self.state}: it is joined.")
+                return True
+            if time.monotonic() > deadline:
+                raise UpError(f"What serves {self.state} does not answer: end it and try again.")
+            time.sleep(0.3)
+        return False
 
     def _emulator_is_ready(self) -> bool:
         if self._emulator("status") is None:
@@ -170,14 +206,15 @@ class Stack:
     def _start_worker(self) -> None:
         arguments = ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]
         arguments += ["--name", "local"]
-        self._run("worker", arguments, self.local_environment, self._worker_is_online, 120)
+        since = datetime.now(UTC)
+        ready = partial(self._worker_is_online, since)
+        self._run("worker", arguments, self.local_environment, ready, 120)
 
-    def _worker_is_online(self) -> bool:
+    def _worker_is_online(self, since: datetime) -> bool:
         workers = self._answer("POST", f"/work_pools/{POOL}/workers/filter")
         # A worker that ended counts as online for some time: only a heartbeat since then tells.
         return isinstance(workers, list) and any(
-            datetime.fromisoformat(worker["last_heartbeat_time"]) > self.started
-            for worker in workers
+            datetime.fromisoformat(worker["last_heartbeat_time"]) > since for worker in workers
         )
 
     def _answer(self, method: str, path: str) -> object:
@@ -201,10 +238,9 @@ def urls(stack: Stack, registered: str) -> Iterator[tuple[str, str]]:
             yield name, f"{stack.ui_url}/deployments/deployment/{value}"
         elif kind == "block":
             yield f"block {name}", f"{stack.ui_url}/blocks ({value})"
-    state = state_folder(None, stack.environment)
-    if config := load_config(state):
+    if config := load_config(stack.state):
         yield "MLflow UI", f"http://127.0.0.1:{config.tracking_port}"
-    yield "local Azure ML", f"state in {state}"
+    yield "local Azure ML", f"state in {stack.state}"
     yield "logs", str(FOLDER)
     yield "run locally", f"{prefect} deployment run finetune/local --watch"
     yield "run on Azure", "save a block `azure`, then, where the Azure credentials are:"
@@ -215,13 +251,16 @@ def urls(stack: Stack, registered: str) -> Iterator[tuple[str, str]]:
 def only_one() -> Iterator[None]:
     """Hold the lock of this folder; raises UpError when another `make up` has it."""
     FOLDER.mkdir(parents=True, exist_ok=True)
+    address = FOLDER / "address"
     with (FOLDER / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            where = f" at {address.read_text()}" if address.exists() else ""
             raise UpError(
-                "`make up` runs already for this folder: use it, or end it with Ctrl-C first."
+                f"`make up` runs already for this folder{where}: use it, or end it with Ctrl-C."
             ) from None
+        address.unlink(missing_ok=True)
         yield
 
 

@@ -20,7 +20,7 @@ class ModelChoice(_Section):
         description="Name of a chat-completion model in the registry.",
     )
     version: str | None = Field(
-        None, description="Version of the model. Empty: the latest one, recorded in the plan."
+        None, description="Version of the model. None: the latest one, recorded in the plan."
     )
     accept_retired: bool = Field(
         False, description="Go on although the registry says that the model is retired."
@@ -33,11 +33,13 @@ class DatasetChoice(_Section):
     name: str = Field(
         "HuggingFaceH4/ultrachat_200k",
         min_length=1,
-        description="Hugging Face dataset with a `messages` column.",
+        description="Hugging Face dataset with a column named messages.",
     )
-    subset: str | None = Field(None, description="Configuration of the dataset, if it has several.")
+    subset: str | None = Field(
+        None, description="Configuration of the dataset; needed only if it has several."
+    )
     revision: str | None = Field(
-        None, description="Commit, branch or tag. Empty: the newest commit, recorded in the plan."
+        None, description="Commit, branch or tag. None: the newest commit, recorded in the plan."
     )
     train_split: str = Field("train_sft", description="Split to train on.")
     test_split: str = Field("test_sft", description="Split given to the job as test data.")
@@ -45,7 +47,10 @@ class DatasetChoice(_Section):
         "test_gen", description="Split from which the conversation for the endpoint is taken."
     )
     percent: float = Field(
-        5.0, gt=0, le=100, description="Share of every split to use, from its start, in percent."
+        5.0,
+        gt=0,
+        le=100,
+        description="Share of every split to use, from its start: above 0, up to 100 percent.",
     )
     seed: int = Field(42, description="Chooses the sample conversation that is sent to the model.")
 
@@ -88,44 +93,68 @@ class ComponentChoice(_Section):
 
     name: str = Field("chat_completion_pipeline", description="Name of the component.")
     version: str | None = Field(
-        None, description="Version of the component. Empty: the latest one, recorded in the plan."
+        None, description="Version of the component. None: the latest one, recorded in the plan."
     )
 
 
 class Deadlines(_Section):
     """How long each kind of waiting may take, in minutes. Work past its deadline is cancelled."""
 
-    compute: float = Field(20, gt=0, description="Provisioning of the cluster.")
-    queue: float = Field(120, gt=0, description="From submission until the job runs.")
-    run: float = Field(24 * 60, gt=0, description="From the job's start to its end.")
-    deploy: float = Field(60, gt=0, description="Creation of the endpoint and the deployment.")
+    compute: float = Field(20, gt=0, description="Minutes for the cluster to be provisioned.")
+    queue: float = Field(120, gt=0, description="Minutes from submission until the job runs.")
+    run: float = Field(24 * 60, gt=0, description="Minutes from the job's start to its end.")
+    deploy: float = Field(
+        60, gt=0, description="Minutes for the endpoint and the deployment to be created."
+    )
 
 
 class FinetuneConfig(_Section):
     """Everything that one fine-tuning run is made from. The defaults run as they are."""
 
-    model: ModelChoice = Field(default_factory=ModelChoice, description="Foundation model.")
-    dataset: DatasetChoice = Field(default_factory=DatasetChoice, description="Training data.")
+    model: ModelChoice = Field(
+        default_factory=ModelChoice, title="Model", description="The foundation model to fine-tune."
+    )
+    dataset: DatasetChoice = Field(
+        default_factory=DatasetChoice,
+        title="Data",
+        description="The conversations to train on, from the Hugging Face hub.",
+    )
     parameters: dict[str, ParameterValue] = Field(
         default_factory=dict,
+        title="Training parameters",
         description="Training parameters by the component's own input names, for example "
         "num_train_epochs or learning_rate. They win over the model's and the component's "
         "defaults.",
     )
-    compute: ComputeChoice = Field(default_factory=ComputeChoice, description="Training cluster.")
-    serving: ServingChoice = Field(default_factory=ServingChoice, description="Test endpoint.")
-    component: ComponentChoice = Field(
-        default_factory=ComponentChoice, description="Pipeline component."
+    compute: ComputeChoice = Field(
+        default_factory=ComputeChoice,
+        title="Training cluster",
+        description="The cluster that runs the job.",
     )
-    deadlines: Deadlines = Field(default_factory=Deadlines, description="Deadlines in minutes.")
+    serving: ServingChoice = Field(
+        default_factory=ServingChoice,
+        title="Test endpoint",
+        description="The endpoint on which the fine-tuned model is tried.",
+    )
+    component: ComponentChoice = Field(
+        default_factory=ComponentChoice,
+        title="Pipeline component",
+        description="The registry's component that does the fine-tuning.",
+    )
+    deadlines: Deadlines = Field(
+        default_factory=Deadlines,
+        title="Deadlines",
+        description="How long each kind of waiting may take, in minutes. Work past its deadline "
+        "is cancelled.",
+    )
     experiment: str | None = Field(
-        None, description="Experiment name. Empty: chat_completion_<model name>."
+        None, description="Experiment name. None: chat_completion_ and the model's name."
     )
     attempt: int = Field(
         1, ge=1, description="Number of the attempt. Raise it to submit a failed job once more."
     )
     poll_seconds: float = Field(
-        15, ge=0.1, le=600, description="Seconds between two looks at a running job."
+        15, ge=0.1, le=600, description="Seconds between two looks at a running job: 0.1 to 600."
     )
     plan_only: bool = Field(
         False, description="Stop after the plan: nothing is created and nothing is billed."

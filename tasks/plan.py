@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _Checked = TypeVar("_Checked")
 _Rows = list[tuple[str, str]]
+_LONGEST_CELL = 72
+"""Characters: Prefect's UI cuts a longer cell off, so a longer fact stands below the table."""
 
 
 class PlanError(UserError):
@@ -171,7 +173,8 @@ def _facts(plan: Plan) -> _Rows:
         ("Component", f"{plan.component.name}, version {plan.component.version}"),
         ("Data", f"{plan.data.dataset}, commit {plan.data.revision[:12]}"),
         ("Cluster", f"{plan.names.cluster}: {size.name}, {gpus}"),
-        ("Job", f"{plan.names.job} ({plan.names.display_name})"),
+        ("Job", plan.names.job),
+        ("Display name", plan.names.display_name),
         ("Experiment", plan.names.experiment),
         ("Registered model", f"{plan.names.model}, version {plan.names.model_version}"),
         (
@@ -233,9 +236,13 @@ def _left_to_component(plan: Plan) -> str:
 
 def plan_markdown(plan: Plan) -> str:
     """The plan as a Markdown document, for an artifact."""
-    parts = [
-        f"# Plan {plan.names.run_key}",
-        _markdown_table(("what", "value"), _facts(plan)),
+    facts = _facts(plan)
+    parts = [f"# Plan {plan.names.run_key}"]
+    if plan.warnings:
+        parts += ["## Warnings", "\n".join(f"- {warning}" for warning in plan.warnings), "## Facts"]
+    parts += [
+        _markdown_table(("what", "value"), [row for row in facts if len(row[1]) <= _LONGEST_CELL]),
+        *(f"{what}: {value}" for what, value in facts if len(value) > _LONGEST_CELL),
         "## Data",
         _markdown_table(_SPLIT_HEADS, _split_rows(plan)),
         "## Training parameters",
@@ -245,8 +252,6 @@ def plan_markdown(plan: Plan) -> str:
     if plan.ignored:
         unknown = ", ".join(f"{item.name}={_shown(item)}" for item in plan.ignored)
         parts.append(f"Defaults of the model that the component does not take: {unknown}.")
-    if plan.warnings:
-        parts += ["## Warnings", "\n".join(f"- {warning}" for warning in plan.warnings)]
     return "\n\n".join(parts) + "\n"
 
 
