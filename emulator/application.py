@@ -5,12 +5,14 @@ import logging
 from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator import blob, control, mlflow_service, registry, run_history, scoring
 from emulator.core import Emulator
+from emulator.gate import Gate, host_of
 from emulator.http import AzureError, Handler, Router, request_id
 from emulator.identity import MANAGEMENT, identity_router
+from emulator.refusals import refusal
 from emulator.resource_manager import (
     assets,
     computes,
@@ -22,8 +24,17 @@ from emulator.resource_manager import (
 
 _log = logging.getLogger(__name__)
 
+UNKNOWN = "NotSupported"
+"""The operation's name of a request that no service knows."""
+
 _OPEN_PATHS = ("/metadata/endpoints", "/discovery")
 """Answered without a token, as the real service does."""
+
+
+def gated_application(emulator: Emulator) -> ASGIApp:
+    """All services behind the event log and the faults."""
+    application = Application(emulator)
+    return Gate(application, emulator.faults, emulator.events, application.operation_name, refusal)
 
 
 class Application:
@@ -41,6 +52,27 @@ class Application:
         self.identity = identity_router()
         self.control = Router("control")
         control.register(self.control)
+
+    def operation_name(self, scope: Scope) -> str | None:
+        """The name of what a request asks for; None for the control API, which is not logged."""
+        host = host_of(scope)
+        if host == control.HOST:
+            return None
+        if host.endswith(".blob.core.windows.net"):
+            name = blob.operation_name(scope)
+        elif host.endswith(".inference.ml.azure.com"):
+            name = "Endpoint_Score"
+        else:
+            router = self._router(host)
+            name = router.name(scope) if router else None
+        return name or UNKNOWN
+
+    def _router(self, host: str) -> Router | None:
+        if host == "login.microsoftonline.com":
+            return self.identity
+        if host == "management.azure.com":
+            return self.management
+        return self.api if host.endswith(".api.azureml.ms") else None
 
     def _handler(self, host: str) -> Handler:
         if host == "login.microsoftonline.com":

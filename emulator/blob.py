@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from emulator import blob_reads, blob_writes
 from emulator.blob_access import authorize
@@ -40,8 +41,10 @@ class Operation(NamedTuple):
     handler: Callable[[Call], Awaitable[Response]]
 
 
+_Key = tuple[bool, str, str, str]
+
 # Of a container (False) or a blob (True): by method, restype and comp.
-_OPERATIONS: dict[tuple[bool, str, str, str], Operation] = {
+_OPERATIONS: dict[_Key, Operation] = {
     (False, "PUT", "container", ""): Operation(
         "Container_Create", "cw", blob_writes.create_container
     ),
@@ -76,7 +79,7 @@ async def handle(request: Request) -> Response:
         with contextlib.suppress(RuntimeError, ClientDisconnect):
             async for _ in request.stream():
                 pass
-        response = _error_response(request, error)
+        response = error_response(request, error)
     response.headers["x-ms-request-id"] = request_id()
     response.headers["x-ms-version"] = request.headers.get("x-ms-version", DEFAULT_VERSION)
     if client_id := request.headers.get("x-ms-client-request-id"):
@@ -90,15 +93,13 @@ async def _answer(request: Request) -> Response:
     account, _, suffix = host.partition(".")
     if suffix == "blob.core.windows.net" and account != store.account:
         raise BlobError(404, "ResourceNotFound", f"The storage account {account} does not exist.")
-    query = _query(request)
-    container, _, name = unquote(request.scope["raw_path"].decode())[1:].partition("/")
-    key = (bool(name), request.method, query.get("restype", ""), query.get("comp", ""))
+    query = _query(request.scope)
+    container, name, key = _target(request.scope, query)
     operation = _OPERATIONS.get(key)
     if operation is None or not container:
         raise _not_supported(
             f"{request.method} {request.url.path} with restype='{key[2]}', comp='{key[3]}'"
         )
-    request.scope["operation"] = operation.name
     store.path(container, name)
     permissions = operation.permissions
     if operation.name in _CREATING and store.get(container, name) is None:
@@ -110,8 +111,21 @@ async def _answer(request: Request) -> Response:
     return await operation.handler(Call(request, store, container, name, query))
 
 
-def _query(request: Request) -> dict[str, str]:
-    pairs = (p.partition("=") for p in request.scope["query_string"].decode().split("&") if p)
+def operation_name(scope: Scope) -> str | None:
+    """The name of the operation that a request asks for."""
+    operation = _OPERATIONS.get(_target(scope, _query(scope))[2])
+    return operation.name if operation else None
+
+
+def _target(scope: Scope, query: dict[str, str]) -> tuple[str, str, _Key]:
+    """Container, blob (or nothing), and the key of the operation."""
+    container, _, name = unquote(scope["raw_path"].decode("latin-1"))[1:].partition("/")
+    key = (bool(name), scope["method"], query.get("restype", ""), query.get("comp", ""))
+    return container, name, key
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    pairs = (p.partition("=") for p in scope["query_string"].decode("latin-1").split("&") if p)
     return {unquote(name).lower(): unquote(value) for name, _, value in pairs}
 
 
@@ -134,7 +148,8 @@ def _not_supported(what: str) -> BlobError:
     )
 
 
-def _error_response(request: Request, error: BlobError) -> Response:
+def error_response(request: Request, error: BlobError) -> Response:
+    """An error as the service tells it: XML, its code in a header too."""
     # XML has no place for most control characters, and names may hold them.
     message = escape(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "?", error.message))
     detail = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "?", error.detail)

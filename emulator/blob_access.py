@@ -15,6 +15,7 @@ from emulator.blob_signatures import (
     sign,
 )
 from emulator.blob_store import BlobError, BlobStore
+from emulator.clock import CLOCK
 from emulator.http import AzureError, emulator_of
 from emulator.identity import STORAGE
 
@@ -99,6 +100,7 @@ def _check_date(request: Request) -> None:
         date = parsedate_to_datetime(text)
     except ValueError as error:
         raise _failed("Neither x-ms-date nor Date is a valid date.") from error
+    # The machine's time, not the emulator's: a client's clock does not turn with ours.
     if date.tzinfo is None or abs(datetime.now(UTC) - date) > _CLOCK_SKEW:
         raise _failed("Request date header too old: " + text)
 
@@ -172,7 +174,7 @@ def _check_signature(store: BlobStore, text: str, query: Mapping[str, str]) -> N
 
 
 def _check_conditions(request: Request, query: Mapping[str, str]) -> None:
-    now = datetime.now(UTC)
+    now = CLOCK.now()
     start, expiry = _instant(query, "st"), _instant(query, "se")
     if expiry is None or now >= expiry or (start is not None and now < start):
         raise _failed(

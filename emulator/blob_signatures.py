@@ -4,8 +4,10 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from urllib.parse import quote, unquote
+
+from emulator.clock import CLOCK
 
 SAS_VERSION = "2021-12-02"
 _PERMISSION_ORDER = "racwdxltmeopi"
@@ -44,7 +46,7 @@ def service_sas(
     hours: float,
 ) -> str:
     """The query string of a service SAS for a container, or for one blob, from now on."""
-    now = datetime.now(UTC)
+    now = CLOCK.now()
     query = {
         "sv": SAS_VERSION,
         # Clients whose clock is a little behind are welcome too.

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from emulator.blob_names import names_a_file, walk
 from emulator.blob_signatures import service_sas
+from emulator.clock import CLOCK
 from emulator.store import Document
 
 _CONTAINER = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
@@ -170,7 +171,7 @@ class BlobStore:
             )
         target = self.path(container, name)
         old = self.get(container, name)
-        created = old.created if old else datetime.now(UTC)
+        created = old.created if old else CLOCK.now()
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(file, target)
@@ -198,7 +199,7 @@ class BlobStore:
         document: dict[str, Any] = {
             "stamp": [stat.st_mtime_ns, stat.st_size],
             "etag": f'"0x{uuid.uuid4().hex[:15].upper()}"',
-            "modified": datetime.now(UTC).isoformat(),
+            "modified": CLOCK.now().isoformat(),
             "created": created.isoformat(),
             "headers": headers,
             "metadata": metadata,

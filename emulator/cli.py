@@ -1,4 +1,4 @@
-"""The command `azureml-emulator`: start | exec | env | status | reset."""
+"""The command `azureml-emulator`: start | exec | env | status | reset, and the control API's."""
 
 import argparse
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from emulator.cli_control import ControlCommands
 from emulator.config import Config, load_config, state_folder
 
 START_SECONDS = 60
@@ -53,25 +54,32 @@ def _parser() -> argparse.ArgumentParser:
 
     start = command("start", _start, "Serve in the foreground until Ctrl-C.")
     start.add_argument("--verbose", action="store_true", help="print every request")
+    start.add_argument("--faults", type=Path, metavar="FILE", help="faults to begin with, YAML")
     start.add_argument("--exit-with-parent", action="store_true", help=argparse.SUPPRESS)
     execute = command("exec", _exec, "Run a command against the emulator; starts one if none runs.")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD ...")
     command("env", _env, "Print the environment variables of the running emulator.")
     command("status", _status, "Say whether an emulator runs, and what it holds.")
     command("reset", _reset, "Delete everything that the running emulator holds.")
+    ControlCommands(_running, _control).register(command)
     return parser
 
 
 def _start(options: argparse.Namespace) -> int:
+    from emulator.fault_file import BadFaultFile, read_fault_file
     from emulator.server import AlreadyRunning, configure_logging, serve
 
     state = state_folder(options.state)
+    try:
+        faults = read_fault_file(options.faults) if options.faults else None
+    except BadFaultFile as error:
+        raise CommandError(str(error)) from error
     configure_logging(state, options.verbose)
     if not options.exit_with_parent:
         print(f"Local Azure ML: state in {state}; stop with Ctrl-C.", flush=True)
         print("In another shell: azureml-emulator exec -- python your_script.py", flush=True)
     try:
-        asyncio.run(serve(state, options.exit_with_parent))
+        asyncio.run(serve(state, options.exit_with_parent, faults))
     except AlreadyRunning as error:
         raise CommandError(str(error)) from error
     return 0
@@ -175,11 +183,11 @@ def _reset(options: argparse.Namespace) -> int:
     return 0
 
 
-def _control(config: Config, method: str, path: str) -> Any:
-    from emulator.control_client import ControlError, send
+def _control(config: Config, method: str, path: str, body: object = None) -> Any:
+    from emulator.control_request import ControlError, send
 
     try:
-        return send(config, method, path)
+        return send(config, method, path, body)
     except ControlError as error:
         raise CommandError(str(error)) from error
 

@@ -1,15 +1,20 @@
 """The parts of one emulator, put together."""
 
 from emulator.blob_store import BlobStore
+from emulator.clock import CLOCK
 from emulator.compute.runner import JobRunner
+from emulator.compute.warm import WarmNode
 from emulator.config import Config
 from emulator.deployments import DeploymentProcesses
+from emulator.events import EventLog
+from emulator.faults import Faults
 from emulator.identity import Tokens
 from emulator.operations import Operations
 from emulator.registry import Registry, asset_folders
 from emulator.resource_manager.workspaces import create_workspace
 from emulator.store import Store
 from emulator.tracking import TrackingServer
+from emulator.transitions import Transitions
 
 
 class Emulator:
@@ -19,7 +24,10 @@ class Emulator:
         self.config = config
         self.store = Store(config.state / "azureml.sqlite")
         self.tokens = Tokens(config)
-        self.operations = Operations(config, self.store)
+        self.events = EventLog()
+        self.faults = Faults()
+        self.transitions = Transitions()
+        self.operations = Operations(config, self.store, self.transitions)
         self.blobs = BlobStore(
             config.state / "blobs",
             config.account,
@@ -28,6 +36,7 @@ class Emulator:
         )
         self.registry = Registry(asset_folders(config.state))
         self.tracking = TrackingServer(config.state, config.tracking_port)
+        self.node = WarmNode(config.state)
         self.jobs = JobRunner(self)
         self.deployments = DeploymentProcesses(self)
 
@@ -42,11 +51,26 @@ class Emulator:
 
     async def reset(self) -> None:
         """Forget everything: jobs and deployments are stopped, resources and blobs deleted."""
+        self.clear_control()
         await self._stop_work()
         self.store.clear()
         self.blobs.clear()
         self.tracking.clear()
         await self.start()
+
+    def clear_control(self) -> None:
+        """Take away all that makes this cloud fail, and the log of what was asked of it."""
+        self.faults.clear()
+        self.transitions.clear()
+        self.events.clear()
+        CLOCK.clear()
+        self.clear_quotas()
+
+    def clear_quotas(self) -> None:
+        """Give every quota its usual limit."""
+        quotas = self.store.document("quotas")
+        for name, _ in quotas.items():
+            quotas.delete(name)
 
     async def stop(self) -> None:
         await self._stop_work()
@@ -56,4 +80,5 @@ class Emulator:
         await self.operations.stop()
         await self.jobs.stop()
         await self.deployments.stop()
+        await self.node.stop()
         await self.tracking.stop()

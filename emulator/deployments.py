@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from emulator.compute.durations import seconds
-from emulator.compute.process import end_group, started_at, step_environment
+from emulator.compute.process import Process, end_group, started_at
+from emulator.compute.warm import NodeLost
 from emulator.deployment_logs import note, tail
 from emulator.http import AzureError
+from emulator.scoring_process import launch
 from emulator.uris import local_path
 
 if TYPE_CHECKING:
@@ -26,14 +27,13 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
 _LISTENING = re.compile(rb"^LISTENING (\d+)\s*$", re.MULTILINE)
 _LAST_LINES = 15
-_PACKAGES = Path(__file__).parents[1]
 
 
 @dataclass
 class _Server:
     """One scoring process. Its id is its process group's too."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     log: Path
     log_start: int
     """Where this process's part of the log begins, in bytes."""
@@ -200,26 +200,9 @@ class DeploymentProcesses:
     async def _launch(
         self, key: str, model_folder: Path, environment: Mapping[str, str], log: Path
     ) -> _Server:
-        variables = step_environment(
-            self._emulator.config.state, {**environment, "PYTHONPATH": str(_PACKAGES)}
-        )
-        command = [sys.executable, "-m", "emulator.scoring_server"]
-        with log.open("ab") as output:
-            # Before the process exists: it writes through the same file position.
-            start = output.tell()
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                "--model",
-                str(model_folder.resolve()),
-                "--port",
-                "0",
-                cwd=log.parent,
-                env=variables,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        # Before the process exists: it writes to the same file.
+        start = log.stat().st_size if log.exists() else 0
+        process = await launch(self._emulator, key, model_folder, environment, log)
         self._groups.put(str(process.pid), started_at(process.pid))
         return _Server(process, log, start)
 
@@ -257,7 +240,8 @@ class DeploymentProcesses:
     async def _end(self, server: _Server) -> None:
         # Also when its leader is gone: what it started may not be.
         await end_group(server.process.pid, grace=2 if server.alive else 0)
-        await server.process.wait()
+        with suppress(NodeLost):
+            await server.process.wait()
         self._groups.delete(str(server.process.pid))
 
 

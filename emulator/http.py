@@ -4,11 +4,13 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
+
+from emulator.clock import CLOCK
 
 if TYPE_CHECKING:
     from emulator.core import Emulator
@@ -88,10 +90,16 @@ class Router:
                 return operation, match.groupdict()
         return None
 
+    def name(self, scope: Scope) -> str | None:
+        """The name of the operation that a request asks for; remembered for its answer."""
+        found = self.find(scope["method"], scope["path"].rstrip("/") or "/")
+        scope["found"] = found
+        return found[0].name if found else None
+
     async def handle(self, request: Request) -> Response:
         """Answer a request; what is not emulated says so by name."""
         path = request.url.path
-        found = self.find(request.method, path.rstrip("/") or "/")
+        found = request.scope.get("found") or self.find(request.method, path.rstrip("/") or "/")
         if found is None:
             raise AzureError(
                 501,
@@ -101,7 +109,6 @@ class Router:
             )
         operation, parameters = found
         request.scope["path_params"] = parameters
-        request.scope["operation"] = operation.name
         return await operation.handler(request)
 
 
@@ -136,7 +143,7 @@ async def json_body(request: Request) -> dict[str, Any]:
 
 def timestamp() -> str:
     """Now, in UTC, as the service writes it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"
+    return CLOCK.now().strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"
 
 
 def request_id() -> str:

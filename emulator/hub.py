@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Scope
 
 from emulator.hub_repository import CHUNK, HubError, Repository, folder_entry
 
@@ -187,6 +188,20 @@ class _Door:
             raw = scope.get("raw_path") or scope["path"].encode()
             scope["path"] = unquote(re.sub("%2F", "%252F", raw.decode("latin-1"), flags=re.I))
         await self.app(scope, receive, send)
+
+
+_NAMES = (
+    ("Hub_PathsInfo", re.compile(r"/api/.+/paths-info/[^/]+")),
+    ("Hub_Tree", re.compile(r"/api/.+/tree/.+")),
+    ("Hub_Info", re.compile(r"/api/.+")),
+    ("Hub_Download", re.compile(r"/.+/resolve/.+")),
+)
+
+
+def operation_name(scope: Scope) -> str:
+    """What a request asks of the hub."""
+    path = scope["path"]
+    return next((name for name, pattern in _NAMES if pattern.fullmatch(path)), "NotSupported")
 
 
 def hub_app(folder: Path) -> Starlette:

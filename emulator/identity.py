@@ -1,6 +1,5 @@
 """Microsoft Entra ID as far as a client secret needs it, and the check of its tokens."""
 
-import time
 import uuid
 from urllib.parse import parse_qs
 
@@ -8,7 +7,9 @@ import jwt
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from emulator.clock import CLOCK
 from emulator.config import Config
+from emulator.faults import CURRENT
 from emulator.http import AzureError, Router, emulator_of
 
 LIFETIME_SECONDS = 3599
@@ -25,7 +26,7 @@ class Tokens:
         self._config = config
 
     def issue(self, audience: str, client_id: str, lifetime: int = LIFETIME_SECONDS) -> str:
-        now = int(time.time())
+        now = int(CLOCK.time())
         tenant = self._config.tenant
         claims = {
             "aud": audience,
@@ -41,32 +42,37 @@ class Tokens:
 
     def check(self, request: Request, *audiences: str) -> None:
         """Refuse a request without a valid bearer token for one of the audiences."""
+        self.check_at(CLOCK.time(), request, *audiences)
+
+    def check_at(self, now: float, request: Request, *audiences: str) -> None:
+        """The same at a time in seconds since the epoch."""
         audiences = audiences or MANAGEMENT + MACHINE_LEARNING
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise _refused("AuthenticationFailed", "Authentication failed: no bearer token.")
+            raise refused("AuthenticationFailed", "Authentication failed: no bearer token.")
         try:
-            jwt.decode(
+            claims = jwt.decode(
                 token,
                 self._config.signing_key,
                 algorithms=["HS256"],
                 audience=[a + slash for a in audiences for slash in ("", "/")],
+                # By the emulator's clock, below.
+                options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )
-        except jwt.ExpiredSignatureError as error:
-            raise _refused(
-                "ExpiredAuthenticationToken", "The access token expiry has passed."
-            ) from error
         except jwt.InvalidAudienceError as error:
-            raise _refused(
+            raise refused(
                 "InvalidAuthenticationTokenAudience",
                 "The access token has been obtained for the wrong audience. The allowed "
                 f"audiences are {', '.join(audiences)}.",
             ) from error
         except jwt.PyJWTError as error:
-            raise _refused("InvalidAuthenticationToken", "The access token is invalid.") from error
+            raise refused("InvalidAuthenticationToken", "The access token is invalid.") from error
+        if claims["exp"] <= now:
+            raise refused("ExpiredAuthenticationToken", "The access token expiry has passed.")
 
 
-def _refused(code: str, message: str) -> AzureError:
+def refused(code: str, message: str) -> AzureError:
+    """The answer to a token that does not do."""
     return AzureError(
         401,
         code,
@@ -125,7 +131,7 @@ def _token(request: Request, form: dict[str, str]) -> Response:
     emulator = emulator_of(request)
     config = emulator.config
     if form.get("grant_type") != "client_credentials":
-        return _oauth_error(
+        return oauth_error(
             400,
             "unsupported_grant_type",
             70003,
@@ -133,37 +139,48 @@ def _token(request: Request, form: dict[str, str]) -> Response:
             f"'{form.get('grant_type')}'.",
         )
     if request.path_params["tenant"] != config.tenant:
-        return _oauth_error(
+        return oauth_error(
             400, "invalid_request", 90002, f"Tenant '{request.path_params['tenant']}' not found."
         )
     if form.get("client_id") != config.client_id:
-        return _oauth_error(
+        return oauth_error(
             400,
             "unauthorized_client",
             700016,
             f"Application with identifier '{form.get('client_id')}' was not found.",
         )
     if form.get("client_secret") != config.client_secret:
-        return _oauth_error(401, "invalid_client", 7000215, "Invalid client secret provided.")
+        return oauth_error(401, "invalid_client", 7000215, "Invalid client secret provided.")
     audience = form.get("scope", "").split(" ")[0].removesuffix("/.default").rstrip("/")
     if audience not in MANAGEMENT + MACHINE_LEARNING + STORAGE:
-        return _oauth_error(
+        return oauth_error(
             400,
             "invalid_resource",
             500011,
             f"The resource principal named {audience} was not found.",
         )
+    lifetime = _lifetime()
     return JSONResponse(
         {
             "token_type": "Bearer",
-            "expires_in": LIFETIME_SECONDS,
-            "ext_expires_in": LIFETIME_SECONDS,
-            "access_token": emulator.tokens.issue(audience, config.client_id),
+            "expires_in": lifetime,
+            "ext_expires_in": lifetime,
+            "access_token": emulator.tokens.issue(audience, config.client_id, lifetime),
         }
     )
 
 
-def _oauth_error(status: int, error: str, code: int, text: str) -> Response:
+def _lifetime() -> int:
+    """How many seconds a new token lives: as always, or as a fault has it."""
+    fault = CURRENT.get()
+    token = fault.rule.action.token if fault else None
+    if isinstance(token, int):
+        return token
+    return LIFETIME_SECONDS if token is None else 0
+
+
+def oauth_error(status: int, error: str, code: int, text: str) -> Response:
+    """An error as Entra ID tells it."""
     return JSONResponse(
         {
             "error": error,

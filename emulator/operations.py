@@ -4,11 +4,14 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from emulator.config import Config
+from emulator.faults import CURRENT, Fault
 from emulator.http import AzureError, timestamp
 from emulator.store import Store
+from emulator.transitions import Transitions
 
 _log = logging.getLogger(__name__)
 
@@ -19,11 +22,37 @@ Sent as `retry-after-ms`: without it, and with `Retry-After: 0`, the SDK waits 5
 """
 
 
+@dataclass(frozen=True)
+class Change:
+    """What an operation does to a resource, for the transitions of its kind."""
+
+    kind: str
+    path: str
+    state: str
+    """The resource's provisioning state meanwhile."""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The resource's name, and that with its parent's: `endpoint/deployment`."""
+        parts = self.path.split("/")
+        return parts[-1], f"{parts[-3]}/{parts[-1]}"
+
+
+class OperationEnded(AzureError):
+    """A fault ended the operation."""
+
+    def __init__(self, status: str, code: str, message: str) -> None:
+        super().__init__(400, code, message)
+        self.operation_status = status
+
+
 class Operations:
     """Starts work, remembers how it went, and tells clients where to ask."""
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(self, config: Config, store: Store, transitions: Transitions) -> None:
         self._config = config
+        self._store = store
+        self._transitions = transitions
         self._operations = store.document("operations")
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -37,36 +66,83 @@ class Operations:
                 }
                 self._operations.put(key, operation | {"status": "Failed", "error": error})
 
-    def begin(self, work: Coroutine[Any, Any, Any] | None) -> str:
-        """Start `work`; an AzureError in it fails the operation with that error."""
+    def begin(self, work: Coroutine[Any, Any, Any] | None, change: Change | None = None) -> str:
+        """Start `work`; an AzureError in it fails the operation, and what it changes, with it."""
         identifier = str(uuid.uuid4())
+        fault = CURRENT.get()
+        if fault is not None and fault.rule.action.operation is None:
+            fault = None
+        runs = work is not None or fault is not None
         self._operations.put(
             identifier,
-            {"status": "InProgress" if work else "Succeeded", "startTime": timestamp()},
+            {"status": "InProgress" if runs else "Succeeded", "startTime": timestamp()},
         )
-        if work:
-            task = asyncio.ensure_future(self._run(identifier, work))
+        if runs:
+            task = asyncio.ensure_future(self._run(identifier, work, change, fault))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return identifier
 
-    async def _run(self, identifier: str, work: Coroutine[Any, Any, Any]) -> None:
+    async def _run(
+        self,
+        identifier: str,
+        work: Coroutine[Any, Any, Any] | None,
+        change: Change | None,
+        fault: Fault | None,
+    ) -> None:
         end: dict[str, Any] = {"status": "Succeeded"}
         try:
-            await work
+            await self._wait(change, fault)
+            if work:
+                await work
         except AzureError as error:
             end = {
-                "status": "Failed",
+                "status": error.operation_status if isinstance(error, OperationEnded) else "Failed",
                 "error": {"code": error.code, "message": error.message},
             }
+            if change:
+                self._fail(change, end["error"])
         except Exception as error:
             _log.exception("operation %s failed", identifier)
             end = {
                 "status": "Failed",
                 "error": {"code": "InternalServerError", "message": repr(error)},
             }
+        finally:
+            if work:
+                work.close()
         started = self._operations.get(identifier) or {}
         self._operations.put(identifier, started | end | {"endTime": timestamp()})
+
+    async def _wait(self, change: Change | None, fault: Fault | None) -> None:
+        """All that comes before the work: a fault's end, the transition of the resource."""
+        end = fault.rule.action.operation if fault else None
+        if fault and end == "never":
+            fault.waiting += 1
+            try:
+                await fault.removed.wait()
+            finally:
+                fault.waiting -= 1
+        elif end and not isinstance(end, str):
+            raise OperationEnded(end.status, end.code, end.message)
+        if change is None:
+            return
+        name, long_name = change.names
+        await self._transitions.enter(change.kind, change.state, name, (long_name,))
+        # A deployment fails as a process, later.
+        if change.kind != "deployments" and change.state != "Deleting":
+            failure = self._transitions.failure(change.kind, name)
+            if failure:
+                raise AzureError(400, failure.code, failure.message)
+
+    def _fail(self, change: Change, error: dict[str, str]) -> None:
+        resource = self._store.get(change.path)
+        if resource is None:
+            return
+        resource["properties"]["provisioningState"] = "Failed"
+        if change.kind == "computes":
+            resource["properties"]["provisioningErrors"] = [{"error": error}]
+        self._store.put(change.path, resource)
 
     def get(self, identifier: str) -> dict[str, Any] | None:
         operation: dict[str, Any] | None = self._operations.get(identifier)

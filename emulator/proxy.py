@@ -9,6 +9,7 @@ import contextlib
 import logging
 
 from emulator.certificates import DOMAINS
+from emulator.connections import reset
 
 _log = logging.getLogger(__name__)
 _CHUNK = 256 * 1024
@@ -86,6 +87,8 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(_CHUNK):
             writer.write(data)
             await writer.drain()
+    except ConnectionResetError:
+        reset(writer.transport)
     except OSError:
         pass
     finally:

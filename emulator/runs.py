@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from emulator.clock import CLOCK
 from emulator.data_plane import output_asset_id, output_type
 from emulator.http import AzureError
 from emulator.run_artifacts import folder, signed_url
@@ -177,7 +178,7 @@ def _duration(start: str | None, end: str | None) -> str | None:
     """From start to end, or to now, as HH:MM:SS.ffffff with days before a dot."""
     if not start:
         return None
-    last = datetime.fromisoformat(end) if end else datetime.now(UTC)
+    last = datetime.fromisoformat(end) if end else CLOCK.now()
     length: timedelta = last - datetime.fromisoformat(start)
     hours, rest = divmod(length.seconds, 3600)
     days = f"{length.days}." if length.days else ""

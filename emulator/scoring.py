@@ -39,7 +39,6 @@ class ScoringError(Exception):
 
 async def handle(request: Request) -> Response:
     """Answer a request to a scoring host."""
-    request.scope["operation"] = "Endpoint_Score"
     try:
         response = await _score(request)
     except ScoringError as error:

@@ -12,12 +12,16 @@ from typing import IO, Any
 
 import uvicorn
 
-from emulator.application import Application
+from emulator.application import gated_application
 from emulator.certificates import ensure_certificates
 from emulator.config import make_config
+from emulator.connections import BreakableProtocol
 from emulator.core import Emulator
-from emulator.hub import hub_app
+from emulator.fault_file import FaultFile, apply_fault_file
+from emulator.gate import Gate
+from emulator.hub import hub_app, operation_name
 from emulator.proxy import Proxy
+from emulator.refusals import hub_refusal
 
 HUB_FOLDER = Path(__file__).parent / "hub_assets"
 
@@ -60,7 +64,9 @@ def is_running(state: Path) -> bool:
     return False
 
 
-async def serve(state: Path, exit_with_parent: bool = False) -> None:
+async def serve(
+    state: Path, exit_with_parent: bool = False, faults: FaultFile | None = None
+) -> None:
     """Serve a state folder until SIGINT or SIGTERM (or, if asked, the parent's end)."""
     with take_lock(state):
         ready = state / "ready"
@@ -72,11 +78,17 @@ async def serve(state: Path, exit_with_parent: bool = False) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        hub = Gate(
+            hub_app(HUB_FOLDER), emulator.faults, emulator.events, operation_name, hub_refusal
+        )
+        application = gated_application(emulator)
         servers = [
-            _uvicorn(Application(emulator), config.tls_port, ssl_keyfile=key, ssl_certfile=chain),
-            _uvicorn(hub_app(HUB_FOLDER), config.hub_port),
+            _uvicorn(application, config.tls_port, ssl_keyfile=key, ssl_certfile=chain),
+            _uvicorn(hub, config.hub_port),
         ]
         proxy = Proxy(config.proxy_port, config.tls_port)
+        if faults:
+            apply_fault_file(emulator, faults)
         await emulator.start()
         tasks = [asyncio.create_task(server.serve()) for server in servers]
         await proxy.start()
@@ -98,6 +110,7 @@ def _uvicorn(app: Any, port: int, **tls: Path) -> _Server:
             app,
             host="127.0.0.1",
             port=port,
+            http=BreakableProtocol,
             log_config=None,
             access_log=False,
             lifespan="off",

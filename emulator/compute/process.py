@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -64,23 +65,22 @@ def python_folder(state: Path) -> Path:
     return folder
 
 
-async def run_process(
-    command: str,
-    folder: Path,
-    environment: Mapping[str, str],
-    log: Path,
-    started: Callable[[int], None],
-    timeout: float | None = None,
-) -> Exit:
-    """Run a shell command in a process group of its own and wait for its end.
+class Process(Protocol):
+    """A process in a group of its own, whose id is the process's."""
 
-    Both of its streams are appended to `log` as it writes them. `started` is told the process
-    id, which is the group's id too. When the wait is cancelled, or after `timeout` seconds, the
-    whole group is ended; nothing that the command started is left behind in any case.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int: ...
+
+
+async def shell(command: str, folder: Path, environment: Mapping[str, str], log: Path) -> Process:
+    """A new process group that runs a shell command; both of its streams are added to `log`."""
     with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             "bash",
             "-c",
             command,
@@ -91,6 +91,16 @@ async def run_process(
             stderr=output,
             start_new_session=True,
         )
+
+
+async def run_process(
+    process: Process, started: Callable[[int], None], timeout: float | None = None
+) -> Exit:
+    """Wait for the end of a process, which `started` is told the id of.
+
+    When the wait is cancelled, or after `timeout` seconds, its whole group is ended; nothing that
+    it started is left behind in any case.
+    """
     try:
         started(process.pid)
         async with asyncio.timeout(timeout):

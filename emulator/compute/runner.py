@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from emulator.compute.graph import make_plan
+from emulator.compute.outcome import StepError, StepTimeout
 from emulator.compute.pipeline import PipelineRun
 from emulator.compute.plan import ROOT, Plan
 from emulator.compute.process import kill_stray
@@ -22,9 +23,8 @@ from emulator.compute.records import (
 )
 from emulator.compute.slots import Slots
 from emulator.compute.step import (
-    StepError,
     StepJob,
-    StepTimeout,
+    is_ours,
     planned_outputs,
     run_step,
 )
@@ -73,6 +73,12 @@ class JobRunner:
         if interrupted:
             # The tracking server takes seconds to start: nobody waits for it here.
             self._remember("", asyncio.create_task(self._end_interrupted(interrupted)))
+
+    async def _warm_up(self) -> None:
+        try:
+            await self.emulator.node.prepare()
+        except OSError as error:
+            _log.warning("the warm node did not start: %s", error)
 
     async def _end_interrupted(self, names: list[str]) -> None:
         for name in names:
@@ -133,6 +139,9 @@ class JobRunner:
             else self._command(job_path, name, plan, experiment)
         )
         self._remember(name, asyncio.create_task(self._to_its_end(job_path, work)))
+        if any(is_ours(step.command.code) for step in plan.steps.values()):
+            # While the first steps wait for their turn.
+            self._remember("", asyncio.create_task(self._warm_up()))
 
     def request_cancel(self, job_path: str) -> None:
         """Begin to cancel a job, or one step of one; `wait` tells when its processes are gone.

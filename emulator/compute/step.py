@@ -1,39 +1,34 @@
 """One step from its queue to its end: files in place, the command run, the outcome recorded."""
 
 import asyncio
-import shlex
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emulator.blob_store import BlobError
 from emulator.compute.expressions import ExpressionError, render
+from emulator.compute.outcome import StepError, judge
 from emulator.compute.outputs import output_uri, register_asset
 from emulator.compute.plan import Step, Target
-from emulator.compute.process import Exit, run_process, started_at, step_environment
+from emulator.compute.process import (
+    Exit,
+    Process,
+    run_process,
+    shell,
+    started_at,
+    step_environment,
+)
 from emulator.compute.records import artifact_prefix, system_log, user_log
 from emulator.compute.values import FILE_TYPES, Data, Literal, PathIn, StepOutput, Value
+from emulator.compute.warm import NodeLost, python_call
 from emulator.http import AzureError
+from emulator.registry import ASSETS
 from emulator.uris import local_path
 
 if TYPE_CHECKING:
     from emulator.compute.runner import JobRunner
-
-MOST_ERROR_CHARACTERS = 2000
-
-
-class StepError(Exception):
-    """Why a step failed, as its job's error says it."""
-
-    def __init__(self, message: str, code: str = "UserError") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-class StepTimeout(Exception):
-    """The step ran longer than it may."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +49,15 @@ class StepJob:
 
 async def run_step(runner: "JobRunner", job: StepJob) -> None:
     """Run a step's process. Raises StepError, StepTimeout, or CancelledError after the kill."""
-    runner.records.move(job.path, "Queued")
+    await _move(runner, job, "Queued")
     command = job.step.command
     async with runner.slots.hold(job.step.compute, command.instances):
-        runner.records.move(job.path, "Preparing")
         folder = runner.folder / job.name
         try:
+            await _move(runner, job, "Preparing")
             exit_ = await _execute(runner, job, folder)
-            _judge(runner, job, exit_)
-            runner.records.move(job.path, "Finalizing")
+            judge(exit_, job.step.command, _log(runner, job))
+            await _move(runner, job, "Finalizing")
             await asyncio.to_thread(_keep_outputs, runner, job, folder)
         finally:
             runner.processes.delete(job.name)
@@ -70,6 +65,18 @@ async def run_step(runner: "JobRunner", job: StepJob) -> None:
     for name, target in job.step.outputs.items():
         if target.asset_name:
             register_asset(runner.emulator, job.path, name, target, job.outputs[name]["uri"])
+
+
+async def _move(runner: "JobRunner", job: StepJob, state: str) -> None:
+    """Give the job its next state, and stay in it as long as the transitions of jobs say."""
+    runner.records.move(job.path, state)
+    await runner.emulator.transitions.enter("jobs", state, job.name, _names(job))
+
+
+def _names(job: StepJob) -> tuple[str, ...]:
+    """What a person may call the job: its name, its pipeline's, its place in the pipeline."""
+    key = job.step.key
+    return job.name, job.root, key, key.rpartition("/")[2]
 
 
 async def _execute(runner: "JobRunner", job: StepJob, folder: Path) -> Exit:
@@ -84,8 +91,10 @@ async def _execute(runner: "JobRunner", job: StepJob, folder: Path) -> Exit:
         text = render(job.step.command.text, values)
     except ExpressionError as error:
         raise StepError(str(error)) from error
+    if failure := emulator.transitions.failure("jobs", *_names(job)):
+        text = failure.command()
     variables = _variables(runner, job, files, outputs)
-    log = emulator.blobs.path(emulator.config.artifact_container, user_log(job.name))
+    log = _log(runner, job)
     _describe(runner, job, text)
 
     def started(pid: int) -> None:
@@ -93,7 +102,41 @@ async def _execute(runner: "JobRunner", job: StepJob, folder: Path) -> Exit:
         runner.records.move(job.path, "Running")
 
     environment = step_environment(emulator.config.state, variables)
-    return await run_process(text, work, environment, log, started, job.step.command.timeout)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    process = await _start(runner, job, text, work, environment, log)
+    try:
+        return await run_process(process, started, job.step.command.timeout)
+    except NodeLost:
+        raise StepError("The compute node was lost while the step ran.", "NodeLost") from None
+
+
+async def _start(
+    runner: "JobRunner",
+    job: StepJob,
+    text: str,
+    work: Path,
+    environment: dict[str, str],
+    log: Path,
+) -> Process:
+    """The step's process: on the warm node if it is the registry's own code, else a new one."""
+    node, call = runner.emulator.node, python_call(text)
+    if call and node.is_on and is_ours(job.step.command.code):
+        script, arguments = call
+        with suppress(NodeLost):  # it never began: a process of its own runs it
+            return await node.spawn(
+                script=script, arguments=arguments, folder=work, environment=environment, log=log
+            )
+    return await shell(text, work, environment, log)
+
+
+def is_ours(code: object) -> bool:
+    """Whether the code is the emulator's own: of others nobody knows what a fork does to it."""
+    return isinstance(code, Path) and code.is_relative_to(ASSETS)
+
+
+def _log(runner: "JobRunner", job: StepJob) -> Path:
+    emulator = runner.emulator
+    return emulator.blobs.path(emulator.config.artifact_container, user_log(job.name))
 
 
 def _copy_code(runner: "JobRunner", job: StepJob, work: Path) -> None:
@@ -201,43 +244,6 @@ def _describe(runner: "JobRunner", job: StepJob, text: str) -> None:
         )
     for line in [*lines, f"Command: {text}"]:
         runner.records.append(system_log(job.name), line)
-
-
-def _judge(runner: "JobRunner", job: StepJob, exit_: Exit) -> None:
-    """Raise for an end that is not success, in the service's words."""
-    if exit_.timed_out:
-        limit = job.step.command.timeout
-        raise StepTimeout(
-            f"The job was canceled because it ran longer than its limit of {limit:g} seconds "
-            "(limits.timeout)."
-        )
-    if exit_.code == 0:
-        return
-    emulator = runner.emulator
-    log = emulator.blobs.path(emulator.config.artifact_container, user_log(job.name))
-    raise StepError(
-        f"Execution failed. User process '{_program(job.step.command.text)}' exited with status "
-        f"code {exit_.code}. Please check log file 'user_logs/std_log.txt' for error details. "
-        f"Error: {last_words(log)}"
-    )
-
-
-def _program(command: str) -> str:
-    try:
-        return Path(shlex.split(command, comments=False)[0]).name
-    except (ValueError, IndexError):
-        return "bash"
-
-
-def last_words(log: Path) -> str:
-    """The end of a log that says why: from its last traceback on, or its last lines."""
-    with log.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - 8 * MOST_ERROR_CHARACTERS))
-        text = file.read().decode("utf-8", "replace").rstrip()
-    traceback = text.rfind("Traceback (most recent call last)")
-    words = text[traceback:] if traceback >= 0 else "\n".join(text.splitlines()[-10:])
-    return words[-MOST_ERROR_CHARACTERS:]
 
 
 def _keep_outputs(runner: "JobRunner", job: StepJob, folder: Path) -> None:

@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from emulator.core import Emulator
 from emulator.http import AzureError
+from emulator.operations import Change
 from emulator.store import Resource, Store
 
 
@@ -46,15 +47,21 @@ class Changes:
         body: dict[str, Any] | None = None,
     ) -> Response:
         """Start the work of a PUT whose body was `body`; gives its answer."""
-        operation = self._emulator.operations.begin(work)
+        change = Change(_kind(path), path, resource["properties"]["provisioningState"])
+        operation = self._emulator.operations.begin(work, change)
         self._running.put(path.lower(), {"operation": operation, "body": body, "status": status})
         return JSONResponse(resource, status, self._emulator.operations.headers(operation))
 
     def begin_delete(self, path: str, work: Coroutine[Any, Any, None]) -> Response:
-        operation = self._emulator.operations.begin(work)
+        change = Change(_kind(path), path, "Deleting")
+        operation = self._emulator.operations.begin(work, change)
         self._running.put(path.lower(), {"operation": operation, "body": None, "status": 202})
         headers = self._emulator.operations.headers(operation, location=True)
         return Response(status_code=202, headers=headers)
+
+
+def _kind(path: str) -> str:
+    return "deployments" if "/deployments/" in path.lower() else "endpoints"
 
 
 def set_state(store: Store, path: str, state: str) -> None:

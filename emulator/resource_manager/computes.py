@@ -1,12 +1,14 @@
 """Compute clusters and instances, VM sizes and usage."""
 
 import re
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body, timestamp
+from emulator.operations import Change
 from emulator.resource_manager.resources import envelope, found, listing, workspace_path
 from emulator.resource_manager.sizes import SIZES, describe, find_size
 from emulator.store import Resource, Store
@@ -20,6 +22,9 @@ _LOCATION = (
 _KINDS = ("AmlCompute", "ComputeInstance")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,31}")
 _VCPU_LIMIT = 500
+DEDICATED = "Total Cluster Dedicated Regional vCPUs"
+LOW_PRIORITY = "Total Cluster Low Priority Regional vCPUs"
+_LIMITS = {DEDICATED: 2000, LOW_PRIORITY: 1000}
 
 
 def register(router: Router) -> None:
@@ -44,7 +49,8 @@ def register(router: Router) -> None:
         async def delete() -> None:
             emulator.store.delete(path)
 
-        operation = emulator.operations.begin(delete())
+        _set_state(emulator.store, path, "Deleting")
+        operation = emulator.operations.begin(delete(), Change("computes", path, "Deleting"))
         return Response(
             status_code=202, headers=emulator.operations.headers(operation, location=True)
         )
@@ -80,20 +86,30 @@ def _put(request: Request, body: dict[str, Any]) -> Response:
         "disableLocalAuth": properties.get("disableLocalAuth", True),
         "properties": {**_node_state(now), **details},
     }
+    if identity := _identity(emulator.config.tenant, path, body.get("identity")):
+        resource["identity"] = identity
     store.put(path, resource)
     # A cluster is made for jobs, and every job is an MLflow run: its server takes seconds to start.
     emulator.tracking.warm()
 
     async def provision() -> None:
-        try:
-            _check_quota(emulator, path, resource)
-        except AzureError:
-            _set_state(store, path, "Failed")
-            raise
+        _check_quota(emulator, path, resource)
         _set_state(store, path, "Succeeded")
 
-    operation = emulator.operations.begin(provision())
+    change = Change("computes", path, resource["properties"]["provisioningState"])
+    operation = emulator.operations.begin(provision(), change)
     return JSONResponse(resource, 200 if old else 201, emulator.operations.headers(operation))
+
+
+def _identity(tenant: str, path: str, asked: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The managed identity of a compute: a system-assigned one gets its principal here."""
+    kind = str((asked or {}).get("type") or "None")
+    if asked is None or kind.lower() == "none":
+        return None
+    if "systemassigned" not in kind.lower().replace("_", ""):
+        return asked
+    principal = str(uuid.uuid5(uuid.NAMESPACE_URL, path.lower()))
+    return {**asked, "principalId": principal, "tenantId": tenant}
 
 
 def _checked(name: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -150,35 +166,33 @@ def _node_state(now: str) -> dict[str, Any]:
 
 
 def _check_quota(emulator: "Emulator", path: str, resource: Resource) -> None:
-    """Refuse a cluster whose maximal size exceeds what is left of its family's quota."""
+    """Refuse a cluster whose maximal size exceeds what is left of its quotas."""
     details = resource["properties"]["properties"]
     size = find_size(details["vmSize"])
-    if size is None or details.get("vmPriority", "").lower() == "lowpriority":
+    if size is None:
         return
     wanted = size.vcpus * _max_nodes(details)
-    used = sum(
-        other.vcpus * _max_nodes(c["properties"]["properties"])
-        for c in emulator.store.children(path.rpartition("/")[0])
-        if c["name"].lower() != resource["name"].lower()
-        and c["properties"]["provisioningState"] == "Succeeded"
-        and (other := find_size(c["properties"]["properties"]["vmSize"]))
-        and other.family == size.family
-    )
-    limit = quota(emulator, size.family)
-    if used + wanted > limit:
-        raise AzureError(
-            400,
-            "ClusterCoreQuotaReached",
-            f"Operation results in exceeding quota limits of {size.family} Cluster Dedicated "
-            f"vCPUs. Maximum allowed: {limit}, current in use: {used}, additional requested: "
-            f"{wanted}.",
-        )
+    used = quota_use(emulator, without=path)
+    for name in (LOW_PRIORITY,) if _is_low_priority(details) else (size.family, DEDICATED):
+        limit = quota(emulator, name)
+        if used[name] + wanted > limit:
+            raise AzureError(
+                400,
+                "ClusterCoreQuotaReached",
+                f"Operation results in exceeding quota limits of {_spelt(name)}. Maximum allowed: "
+                f"{limit}, current in use: {used[name]}, additional requested: {wanted}.",
+            )
 
 
-def quota(emulator: "Emulator", family: str) -> int:
-    """The vCPUs that a VM family may use in the region."""
-    limit: int | None = emulator.store.document("quotas").get(family)
-    return _VCPU_LIMIT if limit is None else limit
+def quota(emulator: "Emulator", name: str) -> int:
+    """The vCPUs that a VM family, or all sizes together, may use in the region."""
+    limit: int | None = emulator.store.document("quotas").get(name)
+    return _LIMITS.get(name, _VCPU_LIMIT) if limit is None else limit
+
+
+def quota_names() -> list[str]:
+    """Everything that has a quota: the families, and all sizes together."""
+    return [*dict.fromkeys(size.family for size in SIZES), DEDICATED, LOW_PRIORITY]
 
 
 def _max_nodes(details: dict[str, Any]) -> int:
@@ -199,25 +213,48 @@ def _compute(request: Request) -> tuple[str, Resource]:
     return path, found(emulator_of(request).store, path, f"Compute with name {name}")
 
 
-def _usages(request: Request) -> list[dict[str, Any]]:
-    """vCPUs that the clusters' maximal node counts take, by VM family, against the limit."""
-    emulator = emulator_of(request)
-    used: dict[str, int] = {size.family: 0 for size in SIZES}
-    for compute in emulator.store.children(emulator.config.workspace_path + "/computes"):
+def _is_low_priority(details: dict[str, Any]) -> bool:
+    return str(details.get("vmPriority", "")).lower() == "lowpriority"
+
+
+def quota_use(emulator: "Emulator", without: str = "") -> dict[str, int]:
+    """vCPUs by quota: the nodes that clusters may grow to, and the instances of deployments."""
+    used = dict.fromkeys(quota_names(), 0)
+    store, workspace = emulator.store, emulator.config.workspace_path
+    for compute in store.children(workspace + "/computes"):
         details = compute["properties"]["properties"]
         size = find_size(details["vmSize"])
-        if size:
-            used[size.family] += size.vcpus * _max_nodes(details)
+        failed = compute["properties"]["provisioningState"] == "Failed"
+        if size is None or failed or compute["id"].lower() == without.lower():
+            continue
+        for name in (LOW_PRIORITY,) if _is_low_priority(details) else (size.family, DEDICATED):
+            used[name] += size.vcpus * _max_nodes(details)
+    for endpoint in store.children(workspace + "/onlineEndpoints"):
+        for deployment in store.children(endpoint["id"] + "/deployments"):
+            size = find_size(deployment["properties"].get("instanceType") or "")
+            instances = (deployment.get("sku") or {}).get("capacity") or 1
+            for name in (size.family, DEDICATED) if size else ():
+                used[name] += size.vcpus * instances if size else 0
+    return used
+
+
+def _usages(request: Request) -> list[dict[str, Any]]:
+    """What is in use of every quota of the region."""
+    emulator = emulator_of(request)
     subscription = request.path_params["subscription"]
     base = f"/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices"
     return [
         {
-            "id": f"{base}/locations/{emulator.config.location}/usages/{family}",
+            "id": f"{base}/locations/{emulator.config.location}/usages/{name.replace(' ', '_')}",
             "type": "Microsoft.MachineLearningServices/usages",
             "unit": "Count",
             "currentValue": value,
-            "limit": quota(emulator, family),
-            "name": {"value": family, "localizedValue": f"{family} Cluster Dedicated vCPUs"},
+            "limit": quota(emulator, name),
+            "name": {"value": name, "localizedValue": _spelt(name)},
         }
-        for family, value in used.items()
+        for name, value in quota_use(emulator).items()
     ]
+
+
+def _spelt(name: str) -> str:
+    return name if " " in name else f"{name} Cluster Dedicated vCPUs"

@@ -64,6 +64,18 @@ def describe(size: Size) -> dict[str, Any]:
         "memoryGB": size.memory_gb,
         "lowPriorityCapable": True,
         "premiumIO": size.name.lower().endswith(("_v3", "_v4", "_v5", "s_v2")),
-        "estimatedVMPrices": None,
+        "estimatedVMPrices": _prices(),
         "supportedComputeTypes": ["AmlCompute", "ComputeInstance", "ManagedOnlineEndpoint"],
+    }
+
+
+def _prices() -> dict[str, Any]:
+    """What an hour costs here: nothing, on whatever terms."""
+    return {
+        "billingCurrency": "USD",
+        "unitOfMeasure": "OneHour",
+        "values": [
+            {"retailPrice": 0.0, "osType": "Linux", "vmTier": tier}
+            for tier in ("Standard", "LowPriority", "Spot")
+        ],
     }

@@ -87,6 +87,21 @@ def register(router: Router) -> None:
     async def metadata(request: Request) -> Response:
         return JSONResponse([_PUBLIC_CLOUD])
 
+    @router.operation(
+        "Providers_Get",
+        "GET",
+        "/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices",
+    )
+    async def get_provider(request: Request) -> Response:
+        body = {
+            "id": request.url.path,
+            "namespace": "Microsoft.MachineLearningServices",
+            "registrationState": "Registered",
+            "registrationPolicy": "RegistrationRequired",
+            "resourceTypes": [],
+        }
+        return JSONResponse(body)
+
     @router.operation("Workspaces_Get", "GET", WORKSPACE)
     async def get_workspace(request: Request) -> Response:
         return JSONResponse(emulator_of(request).store.get(workspace_path(request)))

@@ -12,12 +12,14 @@ import yaml
 from emulator.blob_store import BlobStore
 from emulator.compute.records import TERMINAL
 from emulator.compute.runner import JobRunner
+from emulator.compute.warm import WarmNode
 from emulator.config import Config, make_config
 from emulator.operations import Operations
 from emulator.registry import Registry
 from emulator.resource_manager.resources import envelope
 from emulator.resource_manager.workspaces import create_workspace
 from emulator.store import Store
+from emulator.transitions import Transitions
 
 if TYPE_CHECKING:
     from emulator.core import Emulator
@@ -52,7 +54,8 @@ class Workplace:
         config = make_config(state, environment={})
         self.config: Config = Config(**{**vars(config), "cores": cores})
         self.store = Store(state / "azureml.sqlite")
-        self.operations = Operations(self.config, self.store)
+        self.transitions = Transitions()
+        self.operations = Operations(self.config, self.store, self.transitions)
         self.blobs = BlobStore(
             state / "blobs",
             self.config.account,
@@ -64,6 +67,7 @@ class Workplace:
         create_workspace(self.config, self.store)
         for container in (self.config.blob_container, self.config.artifact_container):
             self.blobs.create_container(container)
+        self.node = WarmNode(state)
         self.jobs = JobRunner(cast("Emulator", self))
 
     @property

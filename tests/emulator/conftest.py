@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from emulator.control_client import Control
 from tests.emulator.running import RunningEmulator, StartedEmulator
 
 if TYPE_CHECKING:
@@ -21,6 +22,15 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulat
         yield running
         os.environ.clear()
         os.environ.update(previous)
+
+
+@pytest.fixture
+def control(emulator: RunningEmulator) -> Iterator[Control]:
+    """The emulator's control API; all that a test sets through it is taken back."""
+    control = Control.of(emulator.state)
+    control.clear_events()
+    yield control
+    control.clear()
 
 
 @pytest.fixture(scope="session")

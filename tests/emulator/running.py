@@ -39,16 +39,26 @@ def emulator_command(*arguments: str, state: Path) -> subprocess.CompletedProces
 class StartedEmulator:
     """An emulator started for a state folder; a context manager that stops it."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, *options: str) -> None:
         self._state = state
+        self._options = options
 
     def __enter__(self) -> RunningEmulator:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AZUREML_")}
+        self._state.mkdir(parents=True, exist_ok=True)
         # One that was killed leaves its file behind.
         (self._state / "ready").unlink(missing_ok=True)
         with (self._state / "stderr.log").open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "emulator", "start", "--state", str(self._state)],
+                [
+                    sys.executable,
+                    "-m",
+                    "emulator",
+                    "start",
+                    "--state",
+                    str(self._state),
+                    *self._options,
+                ],
                 cwd=ROOT,
                 env=environment,
                 stdout=subprocess.DEVNULL,

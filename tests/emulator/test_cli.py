@@ -1,5 +1,6 @@
 """The command: exit codes, one emulator a folder, restart and kill -9, reset."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,9 +9,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from emulator.control_client import Control
 from tests.emulator.running import ROOT, StartedEmulator, emulator_command
 
 WORKSPACE_NAME = "import os; print(os.environ['AZUREML_WORKSPACE_NAME'])"
+ASK = """
+import requests
+for _ in range(2):
+    answer = requests.get("https://management.azure.com/metadata/endpoints?api-version=2019-05-01")
+    print(answer.status_code, end=" ")
+print()
+"""
 CONNECT = """
 import os
 from azure.ai.ml import MLClient
@@ -85,6 +94,65 @@ def test_reset_forgets(tmp_path: Path) -> None:
         assert "1 data" in running.command("status").stdout
         assert running.command("reset").returncode == 0
         assert "0 data" in running.command("status").stdout
+
+
+def test_faults_from_a_file_and_by_command(tmp_path: Path) -> None:
+    file = tmp_path / "faults.yaml"
+    file.write_text("faults: [{operation: Metadata_*, action: {status: 503}}]\n")
+    with StartedEmulator(tmp_path / "state", "--faults", str(file)) as running:
+        (listed,) = running.command("fault", "list").stdout.splitlines()
+        assert json.loads(listed)["action"] == {"status": 503}
+        joined = running.command("exec", "--", sys.executable, "-c", ASK)
+        assert joined.stdout == "503 200 \n"
+        added = running.command("fault", "add", "Metadata_*", "--times", "ever", "--status", "404")
+        assert json.loads(added.stdout)["times"] is None
+        joined = running.command("exec", "--", sys.executable, "-c", ASK)
+        assert joined.stdout == "404 404 \n"
+        running.command("fault", "clear")
+        events = running.command("events", "--operation", "Metadata_*").stdout.splitlines()
+        assert [json.loads(event)["status"] for event in events] == [503, 200, 404, 404]
+        wrong = running.command("fault", "add", "*", "--status", "700")
+        assert (wrong.returncode, wrong.stdout) == (1, "")
+        assert "action.status" in wrong.stderr
+        assert "Traceback" not in wrong.stderr
+
+
+def test_the_other_commands_of_the_control_api(tmp_path: Path) -> None:
+    with StartedEmulator(tmp_path) as running:
+        assert "(0 s ahead)" in running.command("clock").stdout
+        assert "(60 s ahead)" in running.command("clock", "advance", "60").stdout
+        running.command("quota", "set", "standardDSv2*", "8")
+        assert "standardDSv2Family: 0 of 8 vCPUs" in running.command("quota", "list").stdout
+        made = running.command("transition", "jobs", "timed", "--seconds", "2", "--fail", "1")
+        assert json.loads(made.stdout)["jobs"]["seconds"] == 2
+        nothing = running.command("transition", "jobs", "advance", "--name", "x")
+        assert nothing.returncode == 1
+        assert "None of the jobs waits" in nothing.stderr
+
+
+def test_faults_end_with_the_emulator(tmp_path: Path) -> None:
+    with StartedEmulator(tmp_path) as running:
+        running.command("fault", "add", "*", "--status", "503", "--times", "ever")
+        running.command("transition", "jobs", "manual")
+        assert running.command("clock", "advance", "60").returncode == 0
+    with StartedEmulator(tmp_path) as running:
+        assert running.command("fault", "list").stdout == ""
+        assert "(0 s ahead)" in running.command("clock").stdout
+        assert Control.of(tmp_path).transitions() == {"kinds": {}, "waiting": []}
+
+
+def test_a_wrong_file_of_faults_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "faults.yaml"
+    for text, problem in (
+        ("faults: [{operation: x}]", "faults.0.action: Field required"),
+        ("transitions: {job: {mode: manual}}", "there is no 'job'"),
+        ("faults: [", "cannot read"),
+    ):
+        file.write_text(text)
+        result = emulator_command("start", "--faults", str(file), state=tmp_path / "state")
+        assert result.returncode == 1
+        assert problem in result.stderr
+        assert "Traceback" not in result.stderr
 
 
 def test_an_emulator_that_exec_started_ends_with_exec(tmp_path: Path) -> None:

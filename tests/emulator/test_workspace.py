@@ -8,7 +8,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.identity import DefaultAzureCredential
 
 from emulator.config import load_config
-from emulator.control_client import send
+from emulator.control_request import send
 from tests.emulator.running import RunningEmulator
 
 if TYPE_CHECKING:
