@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from blocks.azureml import AzureMLWorkspace
 from tasks.clients import forget_clients
 from tasks.config import FinetuneConfig
 from tasks.errors import UserError, explain
+from tasks.ownership import home
 from tasks.report import RunReport, error_text, summary_rows
 
 DEFAULT_BLOCK = "default"
@@ -28,10 +30,11 @@ class UsageError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the flow in this process: 0 completed, 1 failed, 2 wrong usage."""
+    """Run the flow in this process: 0 completed, 1 failed, 2 wrong usage or nowhere to write."""
     options = _parser().parse_args(arguments)
     try:
         config = read_config(options)
+        _require_home()
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if clear is None:
             raise
         shown = error_text(error) if isinstance(error, UserError) else str(clear)
-        print(f"error: {shown}", file=sys.stderr)
+        print(f"error: {shown} [{clear.kind}]", file=sys.stderr)
         return 1
     print_summary(report)
     return 0
@@ -86,6 +89,19 @@ def ensure_default_block() -> None:
         forget_clients()
 
 
+def _require_home() -> None:
+    """Refuse a home folder that cannot be written, before anything is looked up or billed."""
+    try:
+        home().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home()) as file:
+            file.write(b"\0" * 4096)
+    except OSError as error:
+        raise UsageError(
+            f"The folder {home()}, for everything that a run writes, cannot be written: "
+            f"{os.strerror(error.errno or 0)}. Correct that, or set FINETUNE_HOME to another one."
+        ) from error
+
+
 def print_summary(report: RunReport) -> None:
     """The run in a table, and where the report lies."""
     table = Table(show_header=False, title=f"finetune: {report.flow_run_name}")
@@ -98,17 +114,17 @@ def print_summary(report: RunReport) -> None:
 
 
 class _WithoutTrace(logging.Filter):
-    """Leaves out the traceback of errors whose text is made for a person."""
+    """Leaves out the traceback of errors that are explained to a person; a bug keeps its own."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, UserError):
+        if error is not None and explain(error, "") is not None:
             record.exc_info, record.exc_text = None, None
         return True
 
 
 def quiet_user_errors() -> None:
-    """Show a UserError in the terminal's log as one line, without its traceback."""
+    """Show an error that can be explained in the terminal's log without its traceback."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
             handler.addFilter(_WithoutTrace())
@@ -148,6 +164,8 @@ def _parser() -> argparse.ArgumentParser:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not YAML: it is not text in UTF-8.") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {os.strerror(error.errno or 0)}.") from error
     except yaml.YAMLError as error:

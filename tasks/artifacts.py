@@ -1,10 +1,9 @@
 """What a run shows while it goes on: Prefect artifacts, and a bar where a person looks on."""
 
-import io
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
@@ -100,8 +99,19 @@ def terminal() -> Console | None:
 
 
 def without_dots() -> AbstractContextManager[Any]:
-    """Keep the dots that the SDK prints while it polls out of the log."""
-    return redirect_stdout(io.StringIO())
+    """Keep the dots that the SDK prints while it polls out of the log.
+
+    The SDK has no switch for them and prints from threads of its own. Its one module that does is
+    given a silent `print`, for good; the process's stdout stays as it is.
+    """
+    from azure.ai.ml._utils import _azureml_polling
+
+    vars(_azureml_polling)["print"] = _print_nothing
+    return nullcontext()
+
+
+def _print_nothing(*texts: object, **options: object) -> None:
+    pass
 
 
 @contextmanager

@@ -81,10 +81,27 @@ def _invoke(workspace: str, endpoint: LiveEndpoint, request: dict[str, Any]) -> 
             )
             return answer
         except Exception as error:
-            status = status_of(error)
+            status = status_of(error) or _status_in_trace(error)
+            if status in (429, 502, 503) and not is_transient(error):
+                raise ConnectionError(f"it answered {status}: {error}") from error
             if status is None or (is_transient(error) and status not in (408, 500, 504)):
                 raise
             raise _refused(endpoint, status, error) from error
+
+
+def _status_in_trace(error: BaseException) -> int | None:
+    """The status of an answer over which the SDK itself failed; None for any other error.
+
+    It raises a TypeError on a 408, and others on an error whose body is not what it expects: all
+    in the function that held the answer.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "validate_response":
+            status = getattr(trace.tb_frame.f_locals.get("response"), "status_code", None)
+            return status if isinstance(status, int) and status >= 400 else None
+        trace = trace.tb_next
+    return None
 
 
 def _refused(endpoint: LiveEndpoint, status: int, error: Exception) -> EndpointError:

@@ -45,9 +45,14 @@ def workspace_block(name: str) -> AzureMLWorkspace:
     return block
 
 
-# One says of several classes that they are experimental, the other what it is about to check.
-for _chatty in ("_utils._experimental", "operations._online_deployment_operations"):
-    logging.getLogger(f"azure.ai.ml.{_chatty}").setLevel(logging.ERROR)
+# They say which classes are experimental, what is about to be checked, and every credential that
+# was tried; what matters of it is in the error that follows.
+for _chatty in (
+    "ai.ml._utils._experimental",
+    "ai.ml.operations._online_deployment_operations",
+    "identity",
+):
+    logging.getLogger(f"azure.{_chatty}").setLevel(logging.ERROR)
 
 
 @cache

@@ -9,7 +9,7 @@ from tasks.clients import REMOTE, explained, workspace_client
 from tasks.config import ComputeChoice
 from tasks.errors import QuotaExceeded, UserError
 from tasks.polling import Observation, Patience, look_at_resource, wait
-from tasks.values import ClusterSize, Phase
+from tasks.values import Cluster, ClusterSize, Phase, Usage
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -24,29 +24,26 @@ def list_sizes(workspace: str) -> list[ClusterSize]:
         return [_size(entity) for entity in workspace_client(workspace).compute.list_sizes()]
 
 
+@task(name="list usage", task_run_name="list usage", tags=["azureml"], **REMOTE)
+def list_usage(workspace: str) -> list[Usage]:
+    """The cores in use in the workspace's region against its quotas."""
+    with explained("Listing the core quotas of the workspace's region"):
+        return [_usage(entity) for entity in workspace_client(workspace).compute.list_usage()]
+
+
 @task(
     name="look at the cluster",
     task_run_name="look at cluster {choice.cluster}",
     tags=["azureml"],
     **REMOTE,
 )
-def look_at_cluster(workspace: str, choice: ComputeChoice) -> str:
-    """The VM size that the job will run on; creates nothing.
+def find_cluster(workspace: str, choice: ComputeChoice) -> Cluster | None:
+    """The cluster of the configured name, or None where it has to be created; creates nothing.
 
-    An existing cluster's own size wins over the one in the configuration.
+    Raises UserError when the name belongs to a compute that is no cluster.
     """
-    cluster = _find(workspace_client(workspace), choice.cluster)
-    if cluster is None:
-        return choice.size
-    logger = run_logger()
-    if cluster.size.lower() != choice.size.lower():
-        logger.warning(
-            "Cluster %s exists with size %s: the configured size %s is not used.",
-            choice.cluster,
-            cluster.size,
-            choice.size,
-        )
-    return str(cluster.size)
+    entity = _find(workspace_client(workspace), choice.cluster)
+    return None if entity is None else _cluster(workspace_client(workspace), entity)
 
 
 @task(
@@ -159,16 +156,62 @@ def _find(client: "MLClient", name: str) -> Any | None:
     return compute
 
 
+def _cluster(client: "MLClient", entity: Any) -> Cluster:
+    return Cluster(
+        name=str(entity.name),
+        size=str(entity.size),
+        low_priority="low" in str(entity.tier or "").lower(),
+        nodes=_allocated(client, str(entity.name)),
+        max_nodes=max(1, int(entity.max_instances or 1)),
+        has_identity=entity.identity is not None,
+    )
+
+
+def _allocated(client: "MLClient", name: str) -> int:
+    """Nodes that the cluster has now. The SDK's entity leaves them out, its REST value does not."""
+    operations: Any = client.compute._operation
+    answer = operations.get(client.resource_group_name, client.workspace_name, name)
+    return int(getattr(answer.properties.properties, "current_node_count", None) or 0)
+
+
+def _read(entity: Any, *names: str) -> Any:
+    """An attribute that the SDK spells in one of several ways, or None."""
+    return next((v for name in names if (v := getattr(entity, name, None)) is not None), None)
+
+
+def _usage(entity: Any) -> Usage:
+    name = entity.name if isinstance(entity.name, dict) else {"value": _read(entity.name, "value")}
+    return Usage(
+        name=str(name.get("value") or name.get("localizedValue") or ""),
+        used=int(_read(entity, "current_value", "currentValue") or 0),
+        limit=int(entity.limit if entity.limit is not None else -1),
+    )
+
+
 def _size(entity: Any) -> ClusterSize:
-    """One size of `compute.list_sizes()`; its attributes have two spellings in the SDK."""
-
-    def read(*names: str) -> Any:
-        return next((v for name in names if (v := getattr(entity, name, None)) is not None), None)
-
+    """One size of `compute.list_sizes()`."""
+    prices = _prices(_read(entity, "estimated_vm_prices", "estimatedVMPrices"))
     return ClusterSize(
         name=str(entity.name),
-        gpus=int(read("gpus") or 0),
-        vcpus=int(read("v_cp_us", "vCPUs", "vcpus") or 0),
-        memory_gb=float(read("memory_gb", "memoryGB") or 0),
-        low_priority=bool(read("low_priority_capable", "lowPriorityCapable")),
+        gpus=int(_read(entity, "gpus") or 0),
+        vcpus=int(_read(entity, "v_cp_us", "vCPUs", "vcpus") or 0),
+        memory_gb=float(_read(entity, "memory_gb", "memoryGB") or 0),
+        low_priority=bool(_read(entity, "low_priority_capable", "lowPriorityCapable")),
+        family=str(_read(entity, "family") or ""),
+        usd_per_hour=prices.get("standard"),
+        low_priority_usd_per_hour=prices.get("lowpriority"),
     )
+
+
+def _prices(estimate: Any) -> dict[str, float]:
+    """USD an hour of a Linux VM by tier, in lower case; {} when the service says nothing."""
+    if not isinstance(estimate, dict):
+        return {}
+    in_usd_an_hour = (estimate.get("billingCurrency"), estimate.get("unitOfMeasure"))
+    if in_usd_an_hour != ("USD", "OneHour"):
+        return {}
+    return {
+        str(price["vmTier"]).lower(): float(price["retailPrice"])
+        for price in estimate.get("values") or ()
+        if price.get("osType") == "Linux" and price.get("retailPrice") is not None
+    }

@@ -153,8 +153,34 @@ class FinetuneConfig(_Section):
     attempt: int = Field(
         1, ge=1, description="Number of the attempt. Raise it to submit a failed job once more."
     )
+    max_attempts: int = Field(
+        2,
+        ge=1,
+        le=10,
+        description="How many jobs may fail for reasons that are likely to pass, such as a lost "
+        "node, before the run fails: 1 to 10. A job that failed for another reason is never "
+        "submitted again by itself.",
+    )
+    cancel_on_crash: bool = Field(
+        False,
+        description="Cancel the job when the process of this run dies. Otherwise the job goes on "
+        "for the next run of the same training to adopt, until the sweep ends it.",
+    )
     poll_seconds: float = Field(
         15, ge=0.1, le=600, description="Seconds between two looks at a running job: 0.1 to 600."
+    )
+    max_cost: float | None = Field(
+        None,
+        gt=0,
+        title="Cost limit",
+        description="US dollars that the VMs of the run may cost at most. A plan that could cost "
+        "more within its deadlines is refused, and so is one whose price is not known. None: no "
+        "limit.",
+    )
+    pinned: bool = Field(
+        False,
+        description="Refuse the plan when anything differs from the last successful run: model, "
+        "component, defaults, sizes or data. The differences are listed either way.",
     )
     plan_only: bool = Field(
         False, description="Stop after the plan: nothing is created and nothing is billed."

@@ -1,8 +1,23 @@
 """Errors that a person can act on, and which errors are worth another try."""
 
+import errno
 import os
 import re
+from enum import StrEnum
 from typing import Any
+
+from tasks.scrubbing import scrub as scrub
+
+
+class ErrorKind(StrEnum):
+    """What an error is about, and so who can mend it."""
+
+    TRANSIENT = "transient"
+    QUOTA = "quota"
+    PERMISSION = "permission"
+    BAD_INPUT = "bad input"
+    OUT_OF_MEMORY = "out of memory"
+    SERVICE = "service"
 
 
 class UserError(Exception):
@@ -11,9 +26,13 @@ class UserError(Exception):
     The text names the thing and the reason; `advice` is the next step. `str()` gives both.
     """
 
-    def __init__(self, message: str, advice: str = "") -> None:
+    kind = ErrorKind.BAD_INPUT
+    """The class's own kind; an error that was explained from a service's answer has its own."""
+
+    def __init__(self, message: str, advice: str = "", kind: ErrorKind | None = None) -> None:
         self.message = scrub(message)
         self.advice = scrub(advice)
+        self.kind = kind or type(self).kind
         super().__init__(self.message, self.advice)
 
     def __str__(self) -> str:
@@ -47,9 +66,13 @@ class NotFound(UserError):
 class PermissionProblem(UserError):
     """Signing in failed, or the identity lacks a role."""
 
+    kind = ErrorKind.PERMISSION
+
 
 class QuotaExceeded(UserError):
     """The subscription or the region has too few cores."""
+
+    kind = ErrorKind.QUOTA
 
 
 class JobFailed(UserError):
@@ -59,41 +82,19 @@ class JobFailed(UserError):
 class DeploymentFailed(UserError):
     """The endpoint or its deployment was not created."""
 
+    kind = ErrorKind.SERVICE
+
 
 class EndpointError(UserError):
     """The deployed model did not answer properly."""
+
+    kind = ErrorKind.SERVICE
 
 
 class DeadlineExceeded(UserError):
     """External work took longer than its deadline."""
 
-
-# Each pattern keeps what says WHICH secret stood there and drops the secret.
-_SECRETS = [
-    re.compile(r"((?:[?&]|\b)sig=)[^&\s\"'<>]+", re.IGNORECASE),
-    re.compile(r"(\bBearer\s+)[\w.~+/=-]+", re.IGNORECASE),
-    re.compile(r"(\bSharedKey(?:Lite)?\s+\w+:)[\w+/=]+", re.IGNORECASE),
-    re.compile(
-        r"(\b(?:client[_-]?secret|client[_-]?assertion|account[_-]?key|access[_-]?token"
-        r"|refresh[_-]?token|shared[_-]?access[_-]?key|primary[_-]?key|secondary[_-]?key"
-        r"|sas[_-]?token|password|pwd)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&}]+",
-        re.IGNORECASE,
-    ),
-    re.compile(r"()\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"),
-    re.compile(r"()\bhf_[A-Za-z0-9]{16,}"),
-]
-_SECRET_VARIABLES = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "HF_TOKEN")
-
-
-def scrub(text: str) -> str:
-    """`text` without tokens, signatures, keys and the secrets of this process's environment."""
-    for name in _SECRET_VARIABLES:
-        secret = os.environ.get(name, "")
-        if len(secret) >= 6:
-            text = text.replace(secret, "***")
-    for pattern in _SECRETS:
-        text = pattern.sub(r"\1***", text)
-    return text
+    kind = ErrorKind.SERVICE
 
 
 _LONGEST_TEXT = 600
@@ -139,13 +140,19 @@ def explain(error: BaseException, doing: str) -> UserError | None:
     """
     if isinstance(error, UserError):
         return error
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return UserError(
+            f"{doing} failed: {error.filename or 'the disk'}: {os.strerror(error.errno)}.",
+            "Free some space there or correct its permissions, or set FINETUNE_HOME to another "
+            "folder.",
+        )
     kinds = _kinds(error)
     if not kinds & _SERVICE_ERRORS:
         return None
     code, text = azure_code_and_text(error)
     status = status_of(error)
     answer = " ".join(filter(None, [str(status) if status else "", code])) or type(error).__name__
-    message = f"{doing} failed: {answer}: {text}"
+    message = f"{doing} failed: {answer}: {text}" + ("" if text.endswith((".", "!", "?")) else ".")
     if "azure.ai.ml.exceptions.JobException" in kinds:
         return JobFailed(f"{doing} failed: {text}", "Open the job in the studio for its logs.")
     if is_transient(error):
@@ -153,6 +160,7 @@ def explain(error: BaseException, doing: str) -> UserError | None:
             message,
             "The service did not answer properly; check the network and Azure's status, then run "
             "again: work that is done already is adopted.",
+            ErrorKind.TRANSIENT,
         )
     if _QUOTA.search(f"{code} {text}"):
         return QuotaExceeded(
@@ -184,13 +192,23 @@ def _by_status(status: int | None, kinds: set[str], message: str) -> UserError:
         )
     if status == 409:
         return UserError(
-            message, "Another operation on it is under way: wait until it has ended and run again."
+            message,
+            "Another operation on it is under way: wait until it has ended and run again.",
+            ErrorKind.TRANSIENT,
         )
     if status == 501:
-        return UserError(message, "This service does not support the operation.")
+        return UserError(message, "The service does not support this.", ErrorKind.SERVICE)
     return UserError(message, "Correct what the message names and run again.")
 
 
+_DISK_ERRORS = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
 _SERVICE_ERRORS = {
     "azure.core.exceptions.AzureError",
     "azure.ai.ml.exceptions.MlException",

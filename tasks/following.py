@@ -1,8 +1,7 @@
 """Following the job: status, steps and log lines until it ends or a deadline passes."""
 
 import time
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from prefect import task
@@ -12,11 +11,11 @@ from tasks.clients import REMOTE, workspace_block, workspace_client
 from tasks.config import Deadlines
 from tasks.errors import JobFailed, azure_code_and_text, scrub
 from tasks.history import RunHistory, Step
-from tasks.job import cancel_job, failure_reason, job_phase, look_at_job
+from tasks.job import cancel_job, job_phase, look_at_job
+from tasks.job_failure import examine
 from tasks.polling import Observation, Patience, wait
 from tasks.values import JobOutcome, JobRef, Phase
 
-_LOG_LINES_IN_ERROR = 20
 _LONGEST_LINE = 400
 
 
@@ -47,7 +46,7 @@ def follow_job(
             on_error=reporter.report_error,
         )
     if seen.phase is not Phase.SUCCEEDED:
-        raise _failure(workspace, job.name, seen, reporter)
+        raise _failure(workspace, job.name, seen)
     return JobOutcome(
         name=job.name,
         status=seen.status,
@@ -65,8 +64,6 @@ class _Reporter:
     progress: ProgressReport
     logger: Any
     last_status: str = ""
-    last_lines: dict[str, deque[str]] = field(default_factory=dict)
-    failed_steps: list[str] = field(default_factory=list)
     _unreadable: bool = False
 
     def report(self, seen: Observation) -> None:
@@ -101,7 +98,6 @@ class _Reporter:
         steps = [step for step in self.history.steps(self.job) if step.children == 0]
         done = [step for step in steps if job_phase(step.status).ended]
         running = [s.title for s in steps if job_phase(s.status) is Phase.RUNNING]
-        self.failed_steps = [step.name for step in steps if step.status == "Failed"]
         if steps:
             text = f"{len(done)} of {len(steps)} steps done"
             self.progress.update(100 * len(done) / len(steps), ", ".join([text, *running[:2]]))
@@ -110,28 +106,14 @@ class _Reporter:
 
     def _report_lines(self, step: Step) -> None:
         lines = [scrub(line)[:_LONGEST_LINE] for line in self.history.new_lines(step) if line]
-        kept = self.last_lines.setdefault(step.name, deque(maxlen=_LOG_LINES_IN_ERROR))
-        kept.extend(lines)
         for line in lines:
             self.logger.info("%s%s", f"[{step.title}] " if step.title else "", line)
 
-    def tail(self) -> list[str]:
-        """The last log lines of the step that failed, else of whatever wrote last."""
-        for name in [*self.failed_steps, *reversed(self.last_lines)]:
-            if lines := self.last_lines.get(name):
-                return list(lines)
-        return []
 
-
-def _failure(workspace: str, job: str, seen: Observation, reporter: _Reporter) -> JobFailed:
+def _failure(workspace: str, job: str, seen: Observation) -> JobFailed:
     if seen.phase is Phase.CANCELLED:
         return JobFailed(
-            f"Job {job} was cancelled.", "Raise `attempt` by one to submit it once more."
+            f"Job {job} was cancelled by someone else.", "Run again to submit it once more."
         )
-    reason = failure_reason(workspace, job) or "it gave no error text"
-    lines = "".join(f"\n    {line}" for line in reporter.tail())
-    logs = f"\n  Its last log lines:{lines}\n " if lines else ""
-    return JobFailed(
-        f"Job {job} failed: {reason}{logs}",
-        "Correct what it names, then raise `attempt` by one to submit it once more.",
-    )
+    failure = examine(workspace, job)
+    return JobFailed(f"Job {job} failed: {failure}", failure.advice, failure.kind)

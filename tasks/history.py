@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tasks.polling import status_word
-
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
     from azure.core.credentials import TokenCredential
@@ -17,6 +15,7 @@ _LOG = re.compile(
     r"^(logs/azureml/executionlogs\.txt|user_logs/std_log[^/]*\.txt|azureml-logs/\d{2}.*\.txt)$"
 )
 _DEPTH = 3
+_NOT_BEGUN = ("NotStarted", "Queued", "Preparing", "Provisioning", "Starting")
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,7 @@ class RunHistory:
     credential: "TokenCredential"
     _tails: dict[str, _Tail] = field(default_factory=dict)
     _read_fully: set[str] = field(default_factory=set)
+    _leaves: set[str] = field(default_factory=set)
 
     def details(self, name: str) -> RunDetails:
         """Status, error text and log files of the run `name`."""
@@ -85,14 +85,26 @@ class RunHistory:
         return lines
 
     def _below(self, parent: str, depth: int) -> Iterator[Step]:
-        for child in self.client.jobs.list(parent_job_name=parent):
-            if child is None or not child.name:
-                continue
-            step = Step(child.name, child.display_name or child.name, status_word(child.status))
-            below = list(self._below(child.name, depth + 1)) if depth < _DEPTH else []
+        for child in self._children(parent):
+            name, status = str(child["runId"]), str(child.get("status") or "")
+            step = Step(name, str(child.get("displayName") or name), status)
+            below: list[Step] = []
+            if depth < _DEPTH and name not in self._leaves:
+                below = list(self._below(name, depth + 1))
+                if not below and status not in _NOT_BEGUN:
+                    self._leaves.add(name)  # a graph has its steps from its start on
             step.children = len(below)
             yield step
             yield from below
+
+    def _children(self, run: str) -> list[dict[str, Any]]:
+        from azure.core.rest import HttpRequest
+
+        request = HttpRequest("GET", f"{self._address}/runs/{run}/children")
+        response = self._signed_in.send_request(request)
+        response.raise_for_status()
+        children: list[dict[str, Any]] = response.json().get("value") or []
+        return children
 
     def _new_lines(self, run: str, url: str) -> list[str]:
         from azure.core.rest import HttpRequest

@@ -156,8 +156,10 @@ def _explain(error: BaseException, choice: DatasetChoice) -> UserError | None:
     if isinstance(error, errors.HFValidationError):
         return DataError(f"{choice.name!r} is not a name of a dataset.", "Write it as owner/name.")
     if isinstance(error, ValueError) and "BuilderConfig" in str(error):
+        known = ", ".join(re.findall(r"'([^']+)'", str(error).partition("vailable:")[2]))
         return DataError(
-            f"{name} has no subset {choice.subset}: {error}", "Correct dataset.subset."
+            f"{name} has no subset {choice.subset}.",
+            f"It has {known}: correct dataset.subset." if known else "Correct dataset.subset.",
         )
     if is_transient(error):
         return None

@@ -58,6 +58,7 @@ def read_model(entity: Any, system_metadata: Mapping[str, Any] | None = None) ->
     tasks = tasks or _words(properties.get("finetuning-tasks")) or _words(tags.get("task"))
     allowed = _words(computes.get("finetuneComputes"))
     served = _words(computes.get("inferenceComputes"))
+    skus = _section(system, "SKU")
     return FoundationModel(
         id=entity.id,
         name=entity.name,
@@ -72,6 +73,9 @@ def read_model(entity: Any, system_metadata: Mapping[str, Any] | None = None) ->
         inference_retirement=_moment(
             dates.get("inferenceRetirementDate") or tags.get("InferenceRetirementDate")
         ),
+        finetune_min_spec=skus.get("finetuneMinSkuSpec") or properties.get("finetune-min-sku-spec"),
+        inference_min_spec=skus.get("inferenceMinSkuSpec")
+        or properties.get("inference-min-sku-spec"),
         task=(CHAT_TASK if CHAT_TASK in tasks else ", ".join(tasks)) if tasks else None,
         tags={name: str(value) for name, value in tags.items()},
     )

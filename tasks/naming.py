@@ -36,25 +36,35 @@ def names(
     key: str,
     parameters: Iterable[Parameter],
 ) -> Names:
-    """Every name of the run; raises NameInvalid for the first one that Azure would refuse.
+    """Every name of the run, whether Azure takes it or not: `name_problems` says."""
+    first = Names(
+        run_key=key,
+        job="",
+        display_name=display_name(config, model, component, parameters),
+        experiment=config.experiment or f"chat_completion_{clean(model.name, '.')}",
+        model=f"{clean(model.name)}-{clean(config.dataset.name.rsplit('/', 1)[-1], '_')}",
+        model_version="",
+        endpoint="",
+        deployment=config.serving.deployment,
+        cluster=config.compute.cluster,
+    )
+    return for_attempt(first, config.attempt)
+
+
+def for_attempt(names: Names, attempt: int) -> Names:
+    """The names of another attempt at the same training.
 
     The first attempt's model version is the run key itself; later ones carry their number, so
     that a model of a repeated job never hides behind its predecessor's version.
     """
-    later = "" if config.attempt == 1 else f"-{config.attempt}"
-    result = Names(
-        run_key=key,
-        job=f"ft-{key}-{config.attempt}",
-        display_name=display_name(config, model, component, parameters),
-        experiment=config.experiment or f"chat_completion_{clean(model.name, '.')}",
-        model=f"{clean(model.name)}-{clean(config.dataset.name.rsplit('/', 1)[-1], '_')}",
-        model_version=f"{key}{later}",
-        endpoint=f"ft-{key}{later}",
-        deployment=config.serving.deployment,
-        cluster=config.compute.cluster,
+    key, later = names.run_key, "" if attempt == 1 else f"-{attempt}"
+    return names.model_copy(
+        update={
+            "job": f"ft-{key}-{attempt}",
+            "model_version": f"{key}{later}",
+            "endpoint": f"ft-{key}{later}",
+        }
     )
-    check_names(result)
-    return result
 
 
 def display_name(
@@ -126,16 +136,34 @@ _SETTING = {
 
 
 def check_names(names: Names) -> None:
-    """Raise NameInvalid for a name that is too short, too long or has a wrong character."""
-    for kind, (shortest, longest, pattern, words) in _RULES.items():
-        name = str(getattr(names, kind))
+    """Raise NameInvalid for the first name that Azure would refuse."""
+    for problem in name_problems(dict(names)):
+        raise problem
+
+
+def name_problems(names: Mapping[str, str]) -> list[NameInvalid]:
+    """Every name, by its kind, that is too short, too long or has a wrong character."""
+    problems = []
+    for kind, name in names.items():
+        if kind not in _RULES:
+            continue
+        shortest, longest, pattern, words = _RULES[kind]
         reason = None
         if not shortest <= len(name) <= longest:
             reason = f"it has {len(name)} characters; {shortest} to {longest} are allowed"
         elif not re.fullmatch(pattern, name):
             reason = f"it may hold only {words}"
         if reason:
-            raise NameInvalid(
-                f"The {kind.replace('_', ' ')} name {name!r} is not valid: {reason}.",
-                f"Change the setting {_SETTING[kind]}.",
+            problems.append(
+                NameInvalid(
+                    f"The {kind.replace('_', ' ')} name {name!r} is not valid: {reason}.",
+                    f"Change the setting {_SETTING[kind]}.",
+                )
             )
+    return problems
+
+
+def chosen_names(config: FinetuneConfig) -> dict[str, str]:
+    """The names that the configuration gives itself, by their kind."""
+    chosen = {"deployment": config.serving.deployment, "cluster": config.compute.cluster}
+    return chosen | ({"experiment": config.experiment} if config.experiment else {})

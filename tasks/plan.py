@@ -1,105 +1,159 @@
 """The plan: everything that will be done, checked before anything is created or billed."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from tasks.config import FinetuneConfig
-from tasks.errors import ParameterError, SizeNotAllowed, UserError
+from tasks.drift import check_pinned, diff_plans
+from tasks.errors import ErrorKind, ParameterError, SizeNotAllowed, UserError
 from tasks.model import check_model
-from tasks.naming import names, run_key
+from tasks.naming import chosen_names, name_problems, names, run_key
 from tasks.parameters import merge_parameters, range_warnings
+from tasks.preflight import check_min_spec, identity_warning
+from tasks.prices import check_cost, estimate
+from tasks.quota import check_quota
 from tasks.sizes import Purpose, check_size, find_size
 from tasks.values import (
+    Cluster,
     ClusterSize,
     DataSnapshot,
+    Draft,
     FoundationModel,
+    Names,
     Parameter,
+    PastRun,
     PipelineComponent,
     Plan,
     SplitFile,
+    Usage,
 )
 
-if TYPE_CHECKING:
-    from rich.console import Group
-
 _Checked = TypeVar("_Checked")
-_Rows = list[tuple[str, str]]
-_LONGEST_CELL = 72
-"""Characters: Prefect's UI cuts a longer cell off, so a longer fact stands below the table."""
 
 
 class PlanError(UserError):
-    """The plan cannot be carried out. `problems` holds every reason, each with its next step."""
+    """The plan cannot be carried out.
 
-    def __init__(self, problems: Sequence[UserError]) -> None:
+    `problems` holds every reason, each with its next step; `draft` what is known of the plan.
+    """
+
+    def __init__(self, problems: Sequence[UserError], draft: Draft | None = None) -> None:
         self.problems = tuple(problems)
+        self.draft = draft
         if len(problems) == 1:
-            super().__init__(problems[0].message, problems[0].advice)
+            super().__init__(problems[0].message, problems[0].advice, problems[0].kind)
         else:
             listed = "".join(f"\n  {n}. {problem}" for n, problem in enumerate(problems, start=1))
-            super().__init__(f"{len(problems)} things stand against the plan:{listed}")
+            kinds = {problem.kind for problem in problems} - {ErrorKind.TRANSIENT}
+            # The one that they share: while something else is wrong, waiting does not help.
+            kind = kinds.pop() if len(kinds) == 1 else None if kinds else ErrorKind.TRANSIENT
+            super().__init__(f"{len(problems)} things stand against the plan:{listed}", kind=kind)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the look-ups brought. None: the look-up failed, and its reason is in `problems`."""
+
+    model: FoundationModel | None = None
+    component: PipelineComponent | None = None
+    data: DataSnapshot | None = None
+    sizes: Sequence[ClusterSize] | None = None
+    usages: Sequence[Usage] | None = None
+    cluster: Cluster | None = None
+    """None also where the cluster does not exist."""
+    region: str | None = None
+    past: PastRun | None = None
+    """The last successful run to compare with; None also where there was none."""
+    problems: tuple[UserError, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class _Findings:
     """Runs checks and keeps what each one objects to."""
 
-    def __init__(self) -> None:
-        self.problems: list[UserError] = []
+    def __init__(self, found: Found) -> None:
+        self.problems: list[UserError] = list(found.problems)
+        self.warnings: list[str] = list(found.warnings)
 
     def of(self, check: Callable[[], _Checked]) -> _Checked | None:
         try:
             return check()
+        except PlanError as problem:
+            self.problems += problem.problems
         except UserError as problem:
             self.problems.append(problem)
-            return None
+        return None
 
 
-def make_plan(
-    config: FinetuneConfig,
-    model: FoundationModel,
-    component: PipelineComponent,
-    data: DataSnapshot,
-    sizes: Sequence[ClusterSize],
-    cluster_size_name: str,
-    today: date,
-) -> Plan:
+def check_plan(config: FinetuneConfig, found: Found, today: date) -> Plan:
     """Check everything and name everything; raise one PlanError with all that is wrong.
 
-    `sizes` is what the workspace's region offers; `cluster_size_name` is the size of the cluster
-    that exists already, or the configured one. Calls no service.
+    What could not be looked up is left out of the checks, and its reason is among the problems.
+    Calls no service.
     """
-    findings = _Findings()
-    warnings = [
-        *(findings.of(lambda: check_model(model, today, config.model.accept_retired)) or ()),
-        *_data_warnings(data),
-    ]
-    cluster_size = findings.of(
-        lambda: _size(cluster_size_name, model.finetune_sizes, sizes, "fine-tuning", model)
-    )
-    serving_size = findings.of(
-        lambda: _size(config.serving.size, model.inference_sizes, sizes, "serving", model)
-    )
-    merged = findings.of(lambda: _parameters(config, model, component, cluster_size))
+    findings = _Findings(found)
+    model = found.model
+    if model is not None:
+        accept = config.model.accept_retired
+        findings.warnings += findings.of(lambda: check_model(model, today, accept)) or ()
+    if found.data is not None:
+        findings.warnings += _data_warnings(found.data)
+    cluster_size, serving_size = _sizes(config, found, findings)
+    merged = _parameters(config, found, cluster_size, findings)
+    named = _names(config, found, merged[0] if merged else None, findings)
     used, ignored = merged or ([], [])
-    findings.of(lambda: _check_nodes(config, used))
-    values = {parameter.name: parameter.value for parameter in used}
-    key = run_key(model.id, component.id, data.fingerprint, values)
-    named = findings.of(lambda: names(config, model, component, key, used))
-    if findings.problems or not (cluster_size and named):
-        raise PlanError(findings.problems)
-    return Plan(
+    draft = Draft(
         config=config,
         model=model,
-        component=component,
+        component=found.component,
         parameters=tuple(used),
         ignored=tuple(ignored),
-        data=data,
+        data=found.data,
+        cluster=found.cluster,
         cluster_size=cluster_size,
         serving_size=serving_size,
         names=named,
-        warnings=(*warnings, *range_warnings(used, model.defaults)),
     )
+    draft = _with_quota_and_price(draft, found, findings)
+    draft = _with_changes(draft, found, findings)
+    if model is not None:
+        findings.warnings += range_warnings(used, model.defaults)
+    draft = draft.model_copy(update={"warnings": tuple(findings.warnings)})
+    if findings.problems:
+        raise PlanError(findings.problems, draft)
+    return Plan(**dict(draft))
+
+
+def _sizes(
+    config: FinetuneConfig, found: Found, findings: _Findings
+) -> tuple[ClusterSize | None, ClusterSize | None]:
+    """The sizes for the cluster and the deployment; an existing cluster's own size wins."""
+    model, sizes = found.model, found.sizes
+    wanted = found.cluster.size if found.cluster else config.compute.size
+    if found.cluster and wanted.lower() != config.compute.size.lower():
+        findings.warnings.append(
+            f"Cluster {found.cluster.name} exists with size {wanted}: the configured size "
+            f"{config.compute.size} is not used."
+        )
+    if warning := identity_warning(found.cluster, config.compute.cluster):
+        findings.warnings.append(warning)
+    if model is None or sizes is None:
+        return None, None
+    training = findings.of(lambda: _size(wanted, model.finetune_sizes, sizes, "fine-tuning", model))
+    serving = findings.of(
+        lambda: _size(config.serving.size, model.inference_sizes, sizes, "serving", model)
+    )
+    for size, spec, allowed in (
+        (training, model.finetune_min_spec, model.finetune_sizes),
+        (serving, model.inference_min_spec, model.inference_sizes),
+    ):
+        if size is not None:
+            findings.warnings += (
+                findings.of(lambda: check_min_spec(spec, size, allowed, model)) or ()  # noqa: B023
+            )
+    return training, serving
 
 
 def _size(
@@ -121,26 +175,98 @@ def _size(
 
 
 def _parameters(
-    config: FinetuneConfig,
-    model: FoundationModel,
-    component: PipelineComponent,
-    size: ClusterSize | None,
-) -> tuple[list[Parameter], list[Parameter]]:
-    gpus = "number_of_gpu_to_use_finetuning"
-    # Without a usable size there is no plan, but its parameters are checked all the same.
-    run_values = {gpus: size.gpus if size else 1} if gpus in component.inputs else {}
-    return merge_parameters(config.parameters, model.defaults, component, run_values)
+    config: FinetuneConfig, found: Found, size: ClusterSize | None, findings: _Findings
+) -> tuple[list[Parameter], list[Parameter]] | None:
+    """The parameters in use, and the model's defaults that the component does not take."""
+    model, component = found.model, found.component
+    merged = None
+    if model is not None and component is not None:
+        gpus = "number_of_gpu_to_use_finetuning"
+        # Without a usable size there is no plan, but its parameters are checked all the same.
+        run_values = {gpus: size.gpus if size else 1} if gpus in component.inputs else {}
+        merged = findings.of(
+            lambda: merge_parameters(config.parameters, model.defaults, component, run_values)
+        )
+    findings.of(lambda: _check_nodes(config, found.cluster, merged[0] if merged else []))
+    return merged
 
 
-def _check_nodes(config: FinetuneConfig, used: Sequence[Parameter]) -> None:
+def _job_nodes(config: FinetuneConfig, used: Sequence[Parameter]) -> int:
     name = "num_nodes_finetune"
     nodes = next((item.value for item in used if item.name == name), config.parameters.get(name))
-    if isinstance(nodes, int) and nodes > config.compute.max_nodes:
-        raise ParameterError(
-            f"num_nodes_finetune = {nodes} is more than compute.max_nodes = "
-            f"{config.compute.max_nodes}: the job would wait for ever.",
-            "Raise compute.max_nodes or lower num_nodes_finetune.",
+    return nodes if isinstance(nodes, int) else 1
+
+
+def _check_nodes(
+    config: FinetuneConfig, cluster: Cluster | None, used: Sequence[Parameter]
+) -> None:
+    nodes = _job_nodes(config, used)
+    most = cluster.max_nodes if cluster else config.compute.max_nodes
+    if nodes > most:
+        limit = (
+            f"cluster {cluster.name} can have ({most})"
+            if cluster
+            else f"compute.max_nodes = {most}"
         )
+        raise ParameterError(
+            f"num_nodes_finetune = {nodes} is more than {limit}: the job would wait for ever.",
+            "Lower num_nodes_finetune or choose another cluster."
+            if cluster
+            else "Raise compute.max_nodes or lower num_nodes_finetune.",
+        )
+
+
+def _names(
+    config: FinetuneConfig, found: Found, used: Sequence[Parameter] | None, findings: _Findings
+) -> Names | None:
+    model, component, data = found.model, found.component, found.data
+    if model is None or component is None or data is None or used is None:
+        findings.problems += name_problems(chosen_names(config))
+        return None
+    values = {parameter.name: parameter.value for parameter in used}
+    key = run_key(model.id, component.id, data.fingerprint, values)
+    made = names(config, model, component, key, used)
+    findings.problems += name_problems(dict(made))
+    return made
+
+
+def _with_quota_and_price(draft: Draft, found: Found, findings: _Findings) -> Draft:
+    config, cluster = draft.config, draft.cluster
+    # A size that the model does not allow has a price and a quota all the same: both are told.
+    training = draft.cluster_size or _offered(
+        cluster.size if cluster else config.compute.size, found
+    )
+    serving = draft.serving_size or _offered(config.serving.size, found)
+    if training is None or serving is None:
+        return draft
+    price = estimate(config, training, serving, cluster, found.region)
+    findings.of(lambda: check_cost(config, price))
+    lines: list[str] = []
+    if found.usages is not None:
+        nodes = _job_nodes(config, draft.parameters)
+        told = check_quota(config, found.usages, training, serving, cluster, nodes)
+        findings.problems += told.problems
+        findings.warnings += told.warnings
+        lines = told.lines
+    return draft.model_copy(update={"price": price, "quota": tuple(lines)})
+
+
+def _offered(name: str, found: Found) -> ClusterSize | None:
+    return next((s for s in found.sizes or () if s.name.lower() == name.lower()), None)
+
+
+def _with_changes(draft: Draft, found: Found, findings: _Findings) -> Draft:
+    past = found.past
+    previous = None
+    if past is not None:
+        previous = f"job {past.job} of {past.finished:%Y-%m-%d %H:%M} UTC"
+        draft = draft.model_copy(
+            update={"previous": previous, "changes": diff_plans(past.plan, draft)}
+        )
+    # Without the look-up's answer "nothing changed" would be a guess: then its own problem stands.
+    if past is not None or not found.problems:
+        findings.of(lambda: check_pinned(draft.config, draft.changes, previous))
+    return draft
 
 
 def _data_warnings(data: DataSnapshot) -> list[str]:
@@ -148,150 +274,11 @@ def _data_warnings(data: DataSnapshot) -> list[str]:
         f"{file.rows_read - file.rows} of {file.rows_read} rows of {file.split} are left out: "
         + ", ".join(f"{count} with {reason}" for reason, count in file.dropped.items())
         + "."
-        for file in _split_files(data)
+        for file in split_files(data)
         if file.dropped
     ]
 
 
-def _split_files(data: DataSnapshot) -> list[SplitFile]:
+def split_files(data: DataSnapshot) -> list[SplitFile]:
+    """The files of the data, each once."""
     return list({file.split: file for file in (data.train, data.test, data.sample)}.values())
-
-
-def _facts(plan: Plan) -> _Rows:
-    config, size, serving = plan.config, plan.cluster_size, plan.serving_size
-    endpoint_end = (
-        "kept, and billed, after the run"
-        if config.serving.keep_endpoint
-        else "deleted after the run"
-    )
-    gpus = f"{size.gpus} GPU{'s' if size.gpus != 1 else ''} a node"
-    deadlines = config.deadlines
-    return [
-        ("Run key", plan.names.run_key),
-        ("Model", f"{plan.model.name}, version {plan.model.version}"),
-        ("Model id", plan.model.id),
-        ("Component", f"{plan.component.name}, version {plan.component.version}"),
-        ("Data", f"{plan.data.dataset}, commit {plan.data.revision[:12]}"),
-        ("Cluster", f"{plan.names.cluster}: {size.name}, {gpus}"),
-        ("Job", plan.names.job),
-        ("Display name", plan.names.display_name),
-        ("Experiment", plan.names.experiment),
-        ("Registered model", f"{plan.names.model}, version {plan.names.model_version}"),
-        (
-            "Endpoint",
-            f"{plan.names.endpoint}/{plan.names.deployment}: {config.serving.instances} x "
-            f"{serving.name if serving else config.serving.size}, {endpoint_end}",
-        ),
-        (
-            "Deadlines",
-            f"cluster {deadlines.compute:g}, queue {deadlines.queue:g}, run {deadlines.run:g}, "
-            f"deployment {deadlines.deploy:g} minutes",
-        ),
-    ]
-
-
-def _split_rows(plan: Plan) -> list[tuple[str, str, str, str, str]]:
-    uses: dict[str, list[str]] = {}
-    for use, file in [
-        ("training", plan.data.train),
-        ("test", plan.data.test),
-        ("conversation for the endpoint", plan.data.sample),
-    ]:
-        uses.setdefault(file.split, []).append(use)
-    return [
-        (
-            file.split,
-            ", ".join(uses[file.split]),
-            f"{file.rows:,}",
-            ", ".join(f"{count} with {reason}" for reason, count in file.dropped.items()) or "-",
-            f"{file.bytes / 1e3:,.0f} kB",
-        )
-        for file in _split_files(plan.data)
-    ]
-
-
-_SPLIT_HEADS = ("split", "used for", "rows", "left out", "size")
-
-
-def _parameter_rows(plan: Plan) -> list[tuple[str, str, str]]:
-    """What was decided, by origin; then the component's own defaults in one row."""
-    order = {"user": 0, "run": 1, "model default": 2}
-    decided = [item for item in plan.parameters if item.origin in order]
-    decided.sort(key=lambda item: (order[item.origin], item.name))
-    return [(item.name, _shown(item), item.origin) for item in decided]
-
-
-def _shown(parameter: Parameter) -> str:
-    value = parameter.value
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _left_to_component(plan: Plan) -> str:
-    return ", ".join(
-        f"{item.name}={_shown(item)}"
-        for item in plan.parameters
-        if item.origin == "component default"
-    )
-
-
-def plan_markdown(plan: Plan) -> str:
-    """The plan as a Markdown document, for an artifact."""
-    facts = _facts(plan)
-    parts = [f"# Plan {plan.names.run_key}"]
-    if plan.warnings:
-        parts += ["## Warnings", "\n".join(f"- {warning}" for warning in plan.warnings), "## Facts"]
-    parts += [
-        _markdown_table(("what", "value"), [row for row in facts if len(row[1]) <= _LONGEST_CELL]),
-        *(f"{what}: {value}" for what, value in facts if len(value) > _LONGEST_CELL),
-        "## Data",
-        _markdown_table(_SPLIT_HEADS, _split_rows(plan)),
-        "## Training parameters",
-        _markdown_table(("parameter", "value", "origin"), _parameter_rows(plan)),
-        f"Component defaults: {_left_to_component(plan) or 'none'}.",
-    ]
-    if plan.ignored:
-        unknown = ", ".join(f"{item.name}={_shown(item)}" for item in plan.ignored)
-        parts.append(f"Defaults of the model that the component does not take: {unknown}.")
-    return "\n\n".join(parts) + "\n"
-
-
-def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
-
-
-def plan_text(plan: Plan, width: int = 100) -> str:
-    """The plan as plain text of at most `width` columns, for a log."""
-    from io import StringIO
-
-    from rich.console import Console
-
-    console = Console(file=StringIO(), width=width)
-    with console.capture() as captured:
-        console.print(plan_table(plan))
-    return captured.get()
-
-
-def plan_table(plan: Plan) -> "Group":
-    """The plan for a terminal."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-        made = Table(*heads, title=title, title_justify="left", show_edge=False)
-        for row in rows:
-            made.add_row(*(Text(cell) for cell in row))
-        return made
-
-    title = f"Plan {plan.names.run_key}"
-    return Group(
-        table(title, ("what", "value"), _facts(plan)),
-        Text(),
-        table("Data", _SPLIT_HEADS, _split_rows(plan)),
-        Text(),
-        table("Training parameters", ("parameter", "value", "origin"), _parameter_rows(plan)),
-        Text(f"Component defaults: {_left_to_component(plan)}", style="dim"),
-    )

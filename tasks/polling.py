@@ -27,7 +27,7 @@ class Patience:
     """Longest total time in a phase; a phase without an entry may last for ever."""
     interval: float = 15.0
     """Longest pause between two looks; the first pauses are shorter."""
-    first_interval: float = 1.0
+    first_interval: float = 0.2
     error_limit: float = 900.0
     """How long looks may go on failing before the wait is given up."""
 

@@ -7,7 +7,7 @@ from prefect import task
 from tasks.artifacts import run_logger
 from tasks.clients import REMOTE, explained, workspace_client
 from tasks.errors import NotFound
-from tasks.job import OUTPUT
+from tasks.pipeline_job import OUTPUT
 from tasks.values import Plan, RegisteredModel
 
 if TYPE_CHECKING:

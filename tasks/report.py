@@ -14,7 +14,7 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
 from tasks.artifacts import markdown, run_logger
-from tasks.errors import azure_code_and_text, scrub
+from tasks.errors import azure_code_and_text, explain, scrub
 from tasks.metrics import first_and_last
 from tasks.naming import clean
 from tasks.ownership import home
@@ -54,6 +54,8 @@ class RunReport(BaseModel):
     workspace: str
     status: Status = "running"
     error: str | None = None
+    error_kind: str | None = None
+    """What the error is about: transient, quota, permission, bad input, out of memory, service."""
     started: datetime = Field(default_factory=lambda: datetime.now(UTC))
     finished: datetime | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
@@ -132,6 +134,8 @@ def recording(workspace: str) -> Iterator[RunReport]:
             report.status = "completed"
     except BaseException as error:
         report.status, report.error = "failed", error_text(error)
+        clear = explain(error, "The run")
+        report.error_kind = None if clear is None else str(clear.kind)
         raise
     finally:
         report.finished = datetime.now(UTC)

@@ -1,13 +1,15 @@
-"""Undoing what a lost run has going on: its job is cancelled, its endpoint deleted."""
+"""Undoing what a run that was stopped has going on: its job is cancelled, its endpoint deleted."""
 
 import logging
+from collections.abc import Callable
 from itertools import islice
 
+from tasks.claims import Claim, has_ended, other_holders, read_claim, release
 from tasks.clients import workspace_client
-from tasks.deployment import delete_endpoint
+from tasks.endpoint import delete_endpoint, find_endpoint
 from tasks.errors import azure_code_and_text
-from tasks.job import cancel_job, job_phase
-from tasks.ownership import FLOW_RUN, Handles, forget_handles, read_handles
+from tasks.job import cancel_job, find_job, job_phase
+from tasks.ownership import FLOW_RUN, KEEP, RUN_KEY
 
 _JOBS_TO_SEARCH = 200
 _DELETE_MINUTES = 20
@@ -15,55 +17,98 @@ _log = logging.getLogger(__name__)
 
 
 def undo_run(flow_run_id: str, workspace: str) -> list[str]:
-    """Cancel the run's job and delete its endpoint; the names of what was undone.
+    """Cancel the run's job and delete its endpoint; sentences that say what became of each.
 
     What the run wrote down on this machine says what that is; else the tags in the workspace do.
-    Every part is tried, and an error in one is logged.
+    What another living run works on as well is left to it. Every part is tried; an error in one
+    is told among the sentences, and the claim then stays for another try.
     """
-    handles = read_handles(flow_run_id) or find_by_tags(flow_run_id, workspace)
-    undone: list[str] = []
-    complete = True
-    if handles.job:
-        try:
-            if cancel_job(handles.workspace, handles.job):
-                undone.append(f"job {handles.job}")
-        except Exception as error:
-            complete = False
-            _log.error("Job %s was not cancelled: %s", handles.job, azure_code_and_text(error)[1])
-    if handles.endpoint:
-        try:
-            client = workspace_client(handles.workspace)
-            if delete_endpoint(client, handles.endpoint, _DELETE_MINUTES):
-                undone.append(f"endpoint {handles.endpoint}")
-        except Exception as error:
-            complete = False
-            _log.error(
-                "Endpoint %s was not deleted: %s", handles.endpoint, azure_code_and_text(error)[1]
-            )
-    if complete:
-        forget_handles(flow_run_id)
-    return undone
+    claim = read_claim(flow_run_id) or find_by_tags(flow_run_id, workspace)
+    if claim is None:
+        return []
+    if others := other_holders(claim.run_key, flow_run_id):
+        release(claim)
+        return [f"Job and endpoint are left to {', '.join(others)}, with the same training."]
+    told = [
+        *_tried(f"Job {claim.job}", lambda: _undo_job(claim)),
+        *_tried(f"Endpoint {claim.endpoint}", lambda: _undo_endpoint(claim)),
+    ]
+    if not any("was not" in sentence for sentence in told):
+        release(claim)
+    return told
 
 
-def find_by_tags(flow_run_id: str, workspace: str) -> Handles:
-    """The run's living job and its endpoint, by the tags that it gave them."""
+def _tried(what: str, undo: Callable[[], str | None]) -> list[str]:
+    try:
+        told = undo()
+    except Exception as error:
+        _log.debug("undoing %s", what, exc_info=error)
+        return [f"{what} was not undone: {azure_code_and_text(error)[1]}"]
+    return [told] if told else []
+
+
+def _undo_job(claim: Claim) -> str | None:
+    if claim.job is None:
+        return None
+    job = find_job(workspace_client(claim.workspace), claim.job)
+    if job is None or job_phase(job.status).ended:
+        return None
+    if owner := _other_owner(job.tags, claim.flow_run_id):
+        return f"Job {claim.job} goes on: {owner}."
+    return f"Job {claim.job} is cancelled." if cancel_job(claim.workspace, claim.job) else None
+
+
+def _undo_endpoint(claim: Claim) -> str | None:
+    if claim.endpoint is None:
+        return None
+    client = workspace_client(claim.workspace)
+    endpoint = find_endpoint(client, claim.endpoint)
+    if endpoint is None:
+        return None
+    if (endpoint.tags or {}).get(KEEP) == "true":
+        return f"Endpoint {claim.endpoint} stays: it is to be kept."
+    if owner := _other_owner(endpoint.tags, claim.flow_run_id):
+        return f"Endpoint {claim.endpoint} stays: {owner}."
+    delete_endpoint(client, claim.endpoint, _DELETE_MINUTES)
+    return f"Endpoint {claim.endpoint} is deleted."
+
+
+def _other_owner(tags: dict[str, str] | None, flow_run_id: str) -> str | None:
+    """Why the thing is not this run's to end; None when it is its own or a dead run's."""
+    owner = (tags or {}).get(FLOW_RUN)
+    if owner == flow_run_id:
+        return None
+    if owner is None:
+        return "no run has marked it as its own"
+    ended = has_ended(owner)
+    if ended is None:
+        return f"it belongs to run {owner}, which this Prefect server does not know"
+    return None if ended else f"it belongs to run {owner}, which is not over"
+
+
+def find_by_tags(flow_run_id: str, workspace: str) -> Claim | None:
+    """The run's living job and its endpoint, by the tags that it gave them; None for neither."""
     client = workspace_client(workspace)
-    job = next(
-        (
-            str(job.name)
-            for job in islice(client.jobs.list(), _JOBS_TO_SEARCH)
-            if job is not None
-            and (job.tags or {}).get(FLOW_RUN) == flow_run_id
-            and not job_phase(job.status).ended
-        ),
-        None,
+    jobs = (
+        job
+        for job in islice(client.jobs.list(), _JOBS_TO_SEARCH)
+        if job is not None
+        and (job.tags or {}).get(FLOW_RUN) == flow_run_id
+        and not job_phase(job.status).ended
     )
-    endpoint = next(
-        (
-            str(endpoint.name)
-            for endpoint in client.online_endpoints.list()
-            if (endpoint.tags or {}).get(FLOW_RUN) == flow_run_id
-        ),
-        None,
+    endpoints = (
+        endpoint
+        for endpoint in client.online_endpoints.list()
+        if (endpoint.tags or {}).get(FLOW_RUN) == flow_run_id
     )
-    return Handles(workspace=workspace, job=job, endpoint=endpoint)
+    job, endpoint = next(jobs, None), next(endpoints, None)
+    found = job or endpoint
+    if found is None:
+        return None
+    return Claim(
+        flow_run_id=flow_run_id,
+        workspace=workspace,
+        run_key=(found.tags or {}).get(RUN_KEY, ""),
+        job=None if job is None else str(job.name),
+        endpoint=None if endpoint is None else str(endpoint.name),
+    )

@@ -26,6 +26,9 @@ class FoundationModel(_Value):
     """The model's own training parameters, as published."""
     finetune_retirement: datetime | None = None
     inference_retirement: datetime | None = None
+    finetune_min_spec: str | None = None
+    """Smallest VM for fine-tuning, as "vCPUs|GPUs|GB of memory|GB of disk"."""
+    inference_min_spec: str | None = None
     task: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
 
@@ -92,6 +95,55 @@ class ClusterSize(_Value):
     vcpus: int
     memory_gb: float
     low_priority: bool = True
+    family: str = ""
+    """Under this name the region counts the cores in use; "" when it does not say."""
+    usd_per_hour: float | None = None
+    """Retail price of a dedicated Linux VM as the service gives it; None when it gives none."""
+    low_priority_usd_per_hour: float | None = None
+
+
+class Cluster(_Value):
+    """A compute cluster that exists."""
+
+    name: str
+    size: str
+    low_priority: bool = False
+    nodes: int = 0
+    """Nodes allocated now; their cores are in use already."""
+    max_nodes: int = 1
+    has_identity: bool = False
+
+
+class Usage(_Value):
+    """Cores in use of one family, or of all together, against the quota."""
+
+    name: str
+    used: int
+    limit: int
+
+
+class Price(_Value):
+    """What the run's VMs cost, in USD. None: a price is not known; `unknown` names its size."""
+
+    nodes: int
+    """Nodes of the cluster that the bound counts."""
+    cluster_per_hour: float | None
+    endpoint_per_hour: float | None
+    most: float | None
+    """Nodes and instances for as long as the deadlines allow; None also for a kept endpoint."""
+    unknown: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+class Change(_Value):
+    """One thing that is not as it was in an earlier run. "-" stands for something absent."""
+
+    what: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.before} -> {self.after}"
 
 
 class Names(_Value):
@@ -108,20 +160,46 @@ class Names(_Value):
     cluster: str
 
 
-class Plan(_Value):
-    """What will be done, before anything is created or billed."""
+class Draft(_Value):
+    """What is known of a plan. A part is None when it could not be looked up or chosen."""
 
     config: FinetuneConfig
-    model: FoundationModel
-    component: PipelineComponent
-    parameters: tuple[Parameter, ...]
+    model: FoundationModel | None = None
+    component: PipelineComponent | None = None
+    parameters: tuple[Parameter, ...] = ()
     ignored: tuple[Parameter, ...] = ()
     """Defaults of the model that the component does not declare."""
+    data: DataSnapshot | None = None
+    cluster: Cluster | None = None
+    """The cluster that exists; None when it has to be created."""
+    cluster_size: ClusterSize | None = None
+    serving_size: ClusterSize | None = None
+    names: Names | None = None
+    quota: tuple[str, ...] = ()
+    """What the run needs of each core quota, and what is free."""
+    price: Price | None = None
+    previous: str | None = None
+    """The last successful run that `changes` compares with; None when there is none."""
+    changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Plan(Draft):
+    """What will be done, before anything is created or billed: a draft that is complete."""
+
+    model: FoundationModel
+    component: PipelineComponent
     data: DataSnapshot
     cluster_size: ClusterSize
-    serving_size: ClusterSize | None
     names: Names
-    warnings: tuple[str, ...] = ()
+
+
+class PastRun(_Value):
+    """A run that has completed: its plan, and the job that carried it out."""
+
+    job: str
+    finished: datetime
+    plan: Plan
 
 
 class Phase(StrEnum):

@@ -84,3 +84,22 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "empty.yaml"
     path.write_text("")
     assert config("--config", str(path)) == FinetuneConfig()
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(b"model: \xff\xfe")
+    with pytest.raises(UsageError, match="not text in UTF-8"):
+        config("--config", str(path))
+
+
+def test_a_home_folder_that_cannot_be_written_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("FINETUNE_HOME", str(tmp_path / "file" / "home"))
+    assert main([]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: The folder {tmp_path}/file/home")
+    assert "FINETUNE_HOME" in shown
+    assert shown.count("\n") == 1

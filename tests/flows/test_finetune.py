@@ -80,7 +80,7 @@ def test_a_run_trains_registers_deploys_asks_and_tears_down(first: dict[str, Any
     assert first["model"]["id"].endswith(first["plan"]["names"]["model_version"])
     assert first["reply"]["reply"]
     assert first["deleted"] == [f"endpoint {first['plan']['names']['endpoint']}"]
-    assert {"data", "plan", "compute", "job", "deploy", "ask", "tear down"} <= set(first["seconds"])
+    assert {"look", "plan", "compute", "job", "deploy", "ask", "tear down"} <= set(first["seconds"])
     assert first["rows"]["train_sft"]["used"] >= 10
 
 

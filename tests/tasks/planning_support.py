@@ -1,21 +1,34 @@
 """The emulator's registry through the SDK's own readers, without sockets, and sizes and data."""
 
 from collections.abc import Iterator
+from datetime import date
 from types import SimpleNamespace
 from typing import Any
 
 from emulator.registry import Asset, AssetNotFound, Registry
 from emulator.registry_wire import version_resource
 from tasks.component import resolve_component
-from tasks.values import ClusterSize, DataSnapshot, PipelineComponent, SplitFile
+from tasks.config import FinetuneConfig
+from tasks.model import resolve_model
+from tasks.plan import Found, check_plan
+from tasks.values import ClusterSize, DataSnapshot, PipelineComponent, Plan, SplitFile, Usage
 
 A100 = "Standard_NC24ads_A100_v4"
+A100_FAMILY = "StandardNCADSA100v4Family"
+V100_FAMILY = "standardNCSv3Family"
 SIZES = (
-    ClusterSize(name=A100.upper(), gpus=1, vcpus=24, memory_gb=220),
-    ClusterSize(name="Standard_NC48ads_A100_v4", gpus=2, vcpus=48, memory_gb=440),
-    ClusterSize(name="Standard_NC24s_v3", gpus=4, vcpus=24, memory_gb=448),
-    ClusterSize(name="Standard_DS3_v2", gpus=0, vcpus=4, memory_gb=14),
+    ClusterSize(name=A100.upper(), gpus=1, vcpus=24, memory_gb=220, family=A100_FAMILY),
+    ClusterSize(
+        name="Standard_NC48ads_A100_v4", gpus=2, vcpus=48, memory_gb=440, family=A100_FAMILY
+    ),
+    ClusterSize(name="Standard_NC24s_v3", gpus=4, vcpus=24, memory_gb=448, family=V100_FAMILY),
+    ClusterSize(name="Standard_DS3_v2", gpus=0, vcpus=4, memory_gb=14, family="standardDSv2Family"),
 )
+USAGES = tuple(
+    Usage(name=f"{family} Cluster Dedicated vCPUs", used=0, limit=200)
+    for family in ("Standard NCADSA100v4 Family", "Standard NCSv3 Family", "Standard DSv2 Family")
+)
+TODAY = date(2026, 11, 1)
 
 
 class _Models:
@@ -107,3 +120,29 @@ def data() -> DataSnapshot:
         sample=split("test_gen"),
         fingerprint="f" * 64,
     )
+
+
+def found(model_name: str = "Phi-4", **others: Any) -> Found:
+    """What the look-ups bring when all is well and the cluster does not exist."""
+    parts: dict[str, Any] = {
+        "model": resolve_model(registry_client(), model_name, None),
+        "component": component(),
+        "data": data(),
+        "sizes": SIZES,
+        "usages": USAGES,
+        "region": "eastus",
+    }
+    return Found(**(parts | others))
+
+
+def settings(size: str = A100, **config: Any) -> FinetuneConfig:
+    """A configuration with this size of the cluster; `serving` may be a size alone."""
+    serving = config.pop("serving", {})
+    config["compute"] = {"size": size, **config.get("compute", {})}
+    config["serving"] = {"size": serving} if isinstance(serving, str) else serving
+    return FinetuneConfig(**config)
+
+
+def planned(model_name: str = "Phi-4", size: str = A100, **config: Any) -> Plan:
+    """A plan where everything was found."""
+    return check_plan(settings(size, **config), found(model_name), TODAY)

@@ -1,9 +1,19 @@
 import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
-from tasks.asking import reply_markdown, reply_text, request_body, split_conversation
-from tasks.errors import DataError, EndpointError
+from tasks.asking import (
+    _status_in_trace,
+    reply_markdown,
+    reply_text,
+    request_body,
+    split_conversation,
+)
+from tasks.errors import DataError, EndpointError, status_of
 from tasks.values import Reply
 
 USER = {"role": "user", "content": "hello"}
@@ -84,3 +94,45 @@ def test_the_reply_stands_beside_the_expected_one() -> None:
     assert "> hello" in text
     assert "> two\n> lines" in text
     assert "**expected**\n\n> good day" in text
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """Answers /STATUS with that status and the query, decoded, as body."""
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        body = unquote(query).encode()
+        self.send_response(int(path.strip("/")))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(408, "{}"), (424, '{"error": "a text"}'), (400, "[]"), (502, "<html>bad gateway</html>")],
+)
+def test_the_status_is_known_where_the_sdk_trips_over_the_answer(status: int, body: str) -> None:
+    from azure.ai.ml._utils._endpoint_utils import validate_response
+    from azure.core import PipelineClient
+    from azure.core.rest import HttpRequest
+
+    with HTTPServer(("127.0.0.1", 0), _Answers) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        client: PipelineClient[Any, Any] = PipelineClient(address, policies=[])
+        response = client.send_request(HttpRequest("GET", f"{address}/{status}?{quote(body)}"))
+        server.shutdown()
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        validate_response(response)
+    assert status_of(caught.value) is None, "the SDK tells it by itself now"
+    assert _status_in_trace(caught.value) == status
+
+
+def test_an_error_of_our_own_has_no_status() -> None:
+    with pytest.raises(EndpointError) as caught:
+        reply_text("", "e")
+    assert _status_in_trace(caught.value) is None

@@ -9,7 +9,8 @@ from azure.core.exceptions import ResourceNotFoundError
 from emulator.registry import Registry
 from tasks.asking import ask_model
 from tasks.clients import workspace_client
-from tasks.deployment import deploy_model, tear_down
+from tasks.deployment import deploy_model
+from tasks.endpoint import delete_endpoint
 from tasks.errors import DeploymentFailed, UserError
 from tasks.values import LiveEndpoint, RegisteredModel
 from tests.tasks.test_job import plan
@@ -37,7 +38,7 @@ def model(workspace: str) -> RegisteredModel:
 def live(workspace: str, model: RegisteredModel) -> Iterator[LiveEndpoint]:
     made = plan()
     yield deploy_model.fn(workspace, made, model, TAGS)
-    tear_down.fn(workspace, made.names.endpoint, minutes=1)
+    delete_endpoint(workspace_client(workspace), made.names.endpoint, minutes=1)
 
 
 def test_a_model_is_deployed_adopted_asked_and_deleted(
@@ -63,10 +64,10 @@ def test_a_model_is_deployed_adopted_asked_and_deleted(
     with pytest.raises(UserError, match="absent"):
         ask_model.fn(workspace, gone, talk, 20)
 
-    assert tear_down.fn(workspace, live.endpoint, minutes=1) == live.endpoint
+    assert delete_endpoint(client, live.endpoint, minutes=1) is True
     with pytest.raises(ResourceNotFoundError):
         client.online_endpoints.get(live.endpoint)
-    assert tear_down.fn(workspace, live.endpoint, minutes=1) is None
+    assert delete_endpoint(client, live.endpoint, minutes=1) is False
 
 
 def test_a_deployment_that_fails_shows_its_logs(workspace: str, tmp_path: Any) -> None:
@@ -77,4 +78,4 @@ def test_a_deployment_that_fails_shows_its_logs(workspace: str, tmp_path: Any) -
         with pytest.raises(DeploymentFailed, match="last log lines"):
             deploy_model.fn(workspace, made, broken, TAGS)
     finally:
-        tear_down.fn(workspace, made.names.endpoint, minutes=1)
+        delete_endpoint(workspace_client(workspace), made.names.endpoint, minutes=1)

@@ -1,5 +1,6 @@
 """Errors of services become sentences; only passing ones are tried again. No secret survives."""
 
+import errno
 import json
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import errors
-from tasks.errors import explain, is_transient, retry_on_transient, scrub
+from tasks.errors import (
+    EndpointError,
+    ErrorKind,
+    NotFound,
+    PermissionProblem,
+    QuotaExceeded,
+    UserError,
+    explain,
+    is_transient,
+    retry_on_transient,
+    scrub,
+)
 
 _CODES = {
     400: ("UserError", "The specified resource is invalid."),
@@ -233,3 +245,33 @@ class _State:
 )
 def test_the_retry_condition_answers_and_never_raises(error: Exception | None, again: bool) -> None:
     assert retry_on_transient(None, None, _State(error)) is again
+
+
+def test_a_full_disk_is_named_with_a_way_out() -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "/data/train.jsonl")
+    clear = explain(error, "Preparing the data")
+    assert clear is not None
+    assert str(clear).startswith("Preparing the data failed: /data/train.jsonl: No space left")
+    assert "FINETUNE_HOME" in clear.advice
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (PermissionProblem("x"), ErrorKind.PERMISSION),
+        (QuotaExceeded("x"), ErrorKind.QUOTA),
+        (EndpointError("x"), ErrorKind.SERVICE),
+        (NotFound("x"), ErrorKind.BAD_INPUT),
+        (EndpointError("x", kind=ErrorKind.OUT_OF_MEMORY), ErrorKind.OUT_OF_MEMORY),
+    ],
+)
+def test_each_class_has_its_kind_and_one_error_may_have_another(
+    error: UserError, kind: ErrorKind
+) -> None:
+    assert error.kind is kind
+
+
+def test_a_lost_connection_is_explained_as_transient() -> None:
+    clear = explain(ConnectionRefusedError("refused"), "Looking")
+    assert clear is not None
+    assert clear.kind is ErrorKind.TRANSIENT

@@ -1,21 +1,20 @@
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.config import FinetuneConfig
-from tasks.job import build_job, job_inputs, job_phase
-from tasks.model import resolve_model
-from tasks.plan import make_plan
+from tasks.job import job_phase
+from tasks.pipeline_job import build_job, job_inputs
+from tasks.plan import check_plan
 from tasks.values import Phase, Plan
-from tests.tasks.planning_support import A100, SIZES, component, data, registry_client
+from tests.tasks.planning_support import A100, TODAY, found, registry_client
 
 
 def plan(size: str = A100, **settings: Any) -> Plan:
-    model = resolve_model(registry_client(), "Phi-3-mini-4k-instruct", None)
-    config = FinetuneConfig.model_validate({"model": {"accept_retired": True}, **settings})
-    return make_plan(config, model, component(), data(), SIZES, size, date(2026, 11, 22))
+    chosen = {"model": {"accept_retired": True}, "compute": {"size": size}, **settings}
+    config = FinetuneConfig.model_validate(chosen)
+    return check_plan(config, found("Phi-3-mini-4k-instruct"), TODAY)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tasks.config import FinetuneConfig, ParameterValue
 from tasks.errors import NameInvalid
-from tasks.naming import names, run_key
+from tasks.naming import check_names, chosen_names, name_problems, names, run_key
 from tasks.values import FoundationModel, Names, Parameter, PipelineComponent
 
 VALUES: st.SearchStrategy[ParameterValue] = st.one_of(
@@ -128,4 +128,15 @@ def test_derived_names_are_always_valid(model: str, dataset: str, attempt: int) 
 )
 def test_a_name_that_azure_would_refuse_is_refused_here(config: dict[str, Any], told: str) -> None:
     with pytest.raises(NameInvalid, match=told):
-        named(FinetuneConfig(**config))
+        check_names(named(FinetuneConfig(**config)))
+
+
+def test_every_bad_name_is_told() -> None:
+    config = FinetuneConfig(experiment="a b", serving={"deployment": "1st"})
+    told = name_problems(dict(named(config)))
+    assert ["experiment" in str(told[0]), "deployment" in str(told[1]), len(told)] == [
+        True,
+        True,
+        2,
+    ]
+    assert [str(p) for p in name_problems(chosen_names(config))] == [str(p) for p in reversed(told)]
