@@ -1,0 +1,158 @@
+"""Flow runs as processes of their own that start in a moment and may be killed at any time.
+
+Every run is forked from one process that has all packages loaded. It is the real flow, in a real
+process, with the real engine: only its imports are not repeated.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["benchmarks.preload"])
+
+_REPORT = "its report: "
+
+FAST: dict[str, Any] = {
+    "model": {"accept_retired": True},
+    "dataset": {"percent": 1.0},
+    "parameters": {
+        "max_steps": 1,
+        "num_train_epochs": 1,
+        "per_device_train_batch_size": 2,
+        "per_device_eval_batch_size": 2,
+        "max_seq_length": 32,
+        "precision": "32",
+    },
+    "serving": {"max_new_tokens": 4},
+    "poll_seconds": 0.2,
+}
+"""The real steps, one step of training."""
+
+
+def fast(number: int, **settings: Any) -> dict[str, Any]:
+    """A configuration of one training step. Every number is a training of its own."""
+    parameters = FAST["parameters"] | {"learning_rate": 1e-3 + number * 1e-7}
+    return {**FAST, "parameters": parameters, **settings}
+
+
+@dataclass
+class Fleet:
+    """Starts runs. `environment` leads to Azure, `home` is theirs, `api` is Prefect's address."""
+
+    environment: Mapping[str, str]
+    home: Path
+    api: str
+    runs: list["Run"] = field(default_factory=list)
+
+    def start(
+        self, config: Mapping[str, Any], *, flow: str = "finetune", home: Path | None = None
+    ) -> "Run":
+        """Start a run of the flow with this configuration; `flow`: finetune or sweep."""
+        folder = home or self.home
+        log = folder / "logs" / f"{len(self.runs):04d}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {
+            **self.environment,
+            "FINETUNE_HOME": str(folder),
+            "PREFECT_API_URL": self.api,
+        }
+        process = _context.Process(target=_run, args=(flow, environment, dict(config), str(log)))
+        process.start()
+        run = Run(process, log)
+        self.runs.append(run)
+        return run
+
+    def stop(self) -> None:
+        """Kill what still runs."""
+        for run in self.runs:
+            run.kill()
+
+
+@dataclass
+class Run:
+    """One run: its process and the file with what it printed."""
+
+    process: ForkServerProcess
+    log: Path
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        if self.process.is_alive() and self.process.pid:
+            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.join()
+
+    def send(self, number: int) -> None:
+        if self.process.is_alive() and self.process.pid:
+            os.kill(self.process.pid, number)
+
+    def end(self, seconds: float = 120) -> int:
+        """The exit code; a run that takes longer is killed and raises TimeoutError."""
+        self.process.join(seconds)
+        if self.process.is_alive():
+            self.kill()
+            raise TimeoutError(f"a run did not end within {seconds:g} s:\n{self.text[-4000:]}")
+        return self.process.exitcode or 0
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.is_alive()
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The report of a run that has completed."""
+        path = self.text.rsplit(_REPORT, 1)[1].splitlines()[0]
+        report: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        return report
+
+    @property
+    def run_key(self) -> str:
+        """The run key of a run that has completed."""
+        return str(self.report["plan"]["names"]["run_key"])
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+
+
+def _run(flow: str, environment: dict[str, str], config: dict[str, Any], log: str) -> None:
+    """Runs in the forked process."""
+    os.setsid()
+    with open(log, "ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"]}):
+        sys.exit(_run_flow(flow, config))
+
+
+def _run_flow(flow: str, config: dict[str, Any]) -> int:
+    from flows.command_line import ensure_default_block
+    from tasks.config import FinetuneConfig
+    from tasks.errors import UserError
+
+    ensure_default_block()
+    try:
+        if flow == "sweep":
+            from flows.sweep import sweep
+
+            print(sweep(**config).model_dump_json())
+        else:
+            from flows.finetune import finetune
+
+            report = finetune(FinetuneConfig.model_validate(config))
+            print(f"{_REPORT}{report.folder / 'report.json'}")
+    except UserError as error:
+        print(f"error: {error}")
+        return 1
+    return 0
