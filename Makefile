@@ -22,7 +22,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up test lint format clean
+.PHONY: help install run up sweep test lint format clean
 
 help: ## List the targets.
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ run: $(STAMP) ## Fine-tune, deploy, ask and tear down, all on this machine.
 
 up: $(STAMP) ## Prefect's UI, a worker and the local Azure ML, until Ctrl-C.
 	@$(BIN)/python -m deployments.up
+
+sweep: $(STAMP) ## Show what no living run owns (a dry run); ARGS=--apply ends it.
+	$(BIN)/azureml-emulator exec -- $(BIN)/python -m flows.sweep $(ARGS)
 
 test: $(STAMP) ## Run the tests.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -35,20 +36,42 @@ class Child:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._started = time.monotonic()
+        self._family: list[psutil.Process] = []
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def check(self) -> None:
-        """Raise ChildDied when the process has ended."""
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._started
+
+    def family(self) -> list[psutil.Process]:
+        """The process and all that it started; remembered, for the day when it is killed."""
+        if family := _family(self.pid):
+            self._family = family
+        return family
+
+    def left_behind(self) -> list[psutil.Process]:
+        """What it had started when it was last looked at, and still runs after its end."""
+        return [
+            process for process in self._family if process.pid != self.pid and process.is_running()
+        ]
+
+    def ended(self) -> str | None:
+        """How the process ended, as "exit code 3" or "signal SIGKILL"; None while it runs."""
         code = self._process.poll()
         if code is None:
-            return
-        reason = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
-        raise ChildDied(
-            f"{self.name} ended with {reason}. The end of {self.log}:\n{tail(self.log)}"
-        )
+            return None
+        return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+    def check(self) -> None:
+        """Raise ChildDied when the process has ended."""
+        if reason := self.ended():
+            raise ChildDied(
+                f"{self.name} ended with {reason}. The end of {self.log}:\n{tail(self.log)}"
+            )
 
     def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
         """Wait for `ready`; raises ChildDied, or TimeoutError with the end of the log."""
@@ -113,12 +136,12 @@ class Ledger:
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def write(self, children: Sequence[Child]) -> None:
-        entries = [
-            [process.pid, process.create_time()]
-            for child in children
-            for process in _family(child.pid)
-        ]
+    def write(self, children: Sequence[Child], others: Sequence[psutil.Process] = ()) -> None:
+        families = [process for child in children for process in child.family()]
+        entries = []
+        for process in (*families, *others):
+            with suppress(psutil.NoSuchProcess):
+                entries.append([process.pid, process.create_time()])
         part = self._file.with_suffix(".part")
         part.write_text(json.dumps(entries))
         os.replace(part, self._file)

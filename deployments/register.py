@@ -1,16 +1,16 @@
-"""Tells a Prefect server about this project: work pools, the workspace block, the deployments.
+"""Tells a Prefect server about this project: work pools, block, deployments, automations.
 
     PREFECT_API_URL=http://127.0.0.1:4200/api python -m deployments.register [--block NAME]
 
-Doing it again changes nothing. With --block, the workspace that the environment names
-(AZUREML_SUBSCRIPTION_ID, AZUREML_RESOURCE_GROUP, AZUREML_WORKSPACE_NAME) is saved under that name.
+Doing it again changes nothing, and schedules and automations stay switched as they are. With
+--block, the workspace that the environment names (AZUREML_SUBSCRIPTION_ID, AZUREML_RESOURCE_GROUP,
+AZUREML_WORKSPACE_NAME) is saved under that name.
 """
 
 import argparse
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -18,6 +18,7 @@ from uuid import UUID
 import yaml
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
@@ -26,10 +27,10 @@ from blocks.azureml import AzureMLWorkspace
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFECT_FILE = ROOT / "deployments" / "prefect.yaml"
-FLOW = "finetune"
+AUTOMATIONS = ROOT / "deployments" / "automations"
 
 Switches = dict[tuple[str, str], bool]
-"""(deployment name, slug of a schedule) -> whether the schedule is switched on."""
+"""(flow/deployment, slug of a schedule) -> whether the schedule is switched on."""
 
 
 class RegistrationError(RuntimeError):
@@ -40,6 +41,20 @@ def declared() -> list[dict[str, Any]]:
     """The deployments of prefect.yaml, as they are written there."""
     deployments: list[dict[str, Any]] = yaml.safe_load(PREFECT_FILE.read_text())["deployments"]
     return deployments
+
+
+def full_names() -> list[str]:
+    """flow/deployment of each; a flow is called as its function is."""
+    return [f"{entry['entrypoint'].rpartition(':')[2]}/{entry['name']}" for entry in declared()]
+
+
+def declared_automations() -> list[AutomationCore]:
+    """The automations of every file in deployments/automations."""
+    return [
+        AutomationCore.model_validate(automation)
+        for file in sorted(AUTOMATIONS.glob("*.yaml"))
+        for automation in yaml.safe_load(file.read_text())["automations"]
+    ]
 
 
 def save_block(name: str) -> str:
@@ -90,17 +105,32 @@ async def restore_switches(client: PrefectClient, before: Switches) -> None:
 
 
 async def _schedules(client: PrefectClient) -> Any:
-    for name in _names():
+    for name in full_names():
         try:
-            deployment = await client.read_deployment_by_name(f"{FLOW}/{name}")
+            deployment = await client.read_deployment_by_name(name)
         except ObjectNotFound:
             continue
         for schedule in deployment.schedules:
             yield name, deployment.id, schedule.id, schedule.slug or "", schedule.active
 
 
-def _names() -> Iterator[str]:
-    return (deployment["name"] for deployment in declared())
+async def save_automation(client: PrefectClient, wanted: AutomationCore) -> str:
+    """Create or update the automation of this name; returns what was done.
+
+    One that somebody has switched off stays off. An unchanged one is left alone: writing it would
+    make the server forget which runs it waits for.
+    """
+    existing = await client.read_automations_by_name(wanted.name)
+    if not existing:
+        await client.create_automation(wanted)
+        return "created"
+    done = "unchanged"
+    for automation in existing:
+        target = wanted.model_copy(update={"enabled": automation.enabled})
+        if AutomationCore.model_validate(automation.model_dump()) != target:
+            await client.update_automation(automation.id, target)
+            done = "updated"
+    return done
 
 
 def deploy() -> None:
@@ -117,16 +147,16 @@ def deploy() -> None:
 
 
 async def register() -> dict[str, UUID]:
-    """Create or update pools and deployments; returns deployment name -> id."""
+    """Create or update pools, deployments and automations; returns flow/deployment -> id."""
     async with get_client() as client:
         await create_pools(client)
         before = await read_switches(client)
     await asyncio.to_thread(deploy)
     async with get_client() as client:
         await restore_switches(client, before)
-        return {
-            name: (await client.read_deployment_by_name(f"{FLOW}/{name}")).id for name in _names()
-        }
+        for automation in declared_automations():
+            await save_automation(client, automation)
+        return {name: (await client.read_deployment_by_name(name)).id for name in full_names()}
 
 
 def main() -> int:
@@ -144,7 +174,7 @@ def main() -> int:
         if arguments.block:
             print(f"block {arguments.block}: {save_block(arguments.block)}", flush=True)
         for name, identifier in asyncio.run(register()).items():
-            print(f"deployment {FLOW}/{name}: {identifier}")
+            print(f"deployment {name}: {identifier}")
     except RegistrationError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,10 +1,12 @@
 """The flow runs of one work pool: cancelled when `make up` ends, closed when it was killed."""
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 import httpx
 
+BUSY_TRIES = 10
 ACTIVE = ("PENDING", "RUNNING", "CANCELLING")
 
 
@@ -21,8 +23,7 @@ class PoolRuns:
             "flow_runs": {"state": {"type": {"any_": list(ACTIVE)}}},
             "work_pools": {"name": {"any_": [self._pool]}},
         }
-        answer = self._client.post("/flow_runs/filter", json=filters).raise_for_status()
-        runs: list[dict[str, Any]] = answer.json()
+        runs: list[dict[str, Any]] = self._post("/flow_runs/filter", filters).json()
         return runs
 
     def cancel(self, seconds: float) -> list[str]:
@@ -34,9 +35,12 @@ class PoolRuns:
             time.sleep(0.5)
         return [str(run["name"]) for run in left]
 
-    def close(self, why: str) -> list[str]:
-        """Mark active runs as crashed, when no worker lives that could run them; their names."""
-        left = self.active()
+    def close(self, why: str, only: Collection[str] | None = None) -> list[str]:
+        """Mark active runs as crashed, when nobody lives that could run them; their names.
+
+        only: identifiers of the runs that may be meant; all of the pool's when it is None.
+        """
+        left = [run for run in self.active() if only is None or str(run["id"]) in only]
         for run in left:
             self._set_state(run, "CRASHED", "Crashed", why)
         return [str(run["name"]) for run in left]
@@ -44,6 +48,13 @@ class PoolRuns:
     def _set_state(self, run: dict[str, Any], kind: str, name: str, message: str) -> None:
         state = {"type": kind, "name": name, "message": message}
         force = kind == "CRASHED"
-        self._client.post(
-            f"/flow_runs/{run['id']}/set_state", json={"state": state, "force": force}
-        ).raise_for_status()
+        self._post(f"/flow_runs/{run['id']}/set_state", {"state": state, "force": force})
+
+    def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        for _ in range(BUSY_TRIES):
+            answer = self._client.post(path, json=body)
+            # The server's data base is busy with somebody else's write.
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(1)
+        return answer.raise_for_status()

@@ -23,6 +23,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("blocks", "deployments", "emulator", "flows", "tasks")
+PLAN = {"model": {"accept_retired": True}, "plan_only": True, "poll_seconds": 0.5}
+KINDS = ("automations", "block_documents", "deployments", "flows", "work_pools")
 START_SECONDS, RUN_SECONDS, STOP_SECONDS = 180.0, 240.0, 60.0
 
 
@@ -66,16 +68,51 @@ class Up:
             check=False,
         )
 
-    def run_deployment(self, config: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-        """`prefect deployment run finetune/local --watch` with this configuration."""
-        command = ("prefect", "deployment", "run", "finetune/local", "--watch")
-        return self.python(*command, "--param", f"config={json.dumps(config)}", seconds=RUN_SECONDS)
+    def run_deployment(self, name: str, **parameters: Any) -> subprocess.CompletedProcess[str]:
+        """`prefect deployment run NAME --watch` with these parameters."""
+        command = ("prefect", "deployment", "run", name, "--watch", *self.parameters(**parameters))
+        return self.python(*command, seconds=RUN_SECONDS)
+
+    def parameters(self, **parameters: Any) -> list[str]:
+        """These parameters as `prefect deployment run` takes them."""
+        return [f"--param={name}={json.dumps(value)}" for name, value in parameters.items()]
+
+    def runs(self, flow: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.ask(
+            "/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}}
+        )
+        return found
 
     def counts(self) -> dict[str, int]:
-        return {
-            kind: len(self.ask(f"/{kind}/filter", {}))
-            for kind in ("block_documents", "deployments", "flow_runs", "flows", "work_pools")
+        """How many there are of everything; the sweep's runs come with the time."""
+        return {kind: len(self.ask(f"/{kind}/filter", {})) for kind in KINDS} | {
+            "flow_runs": len(self.runs("finetune"))
         }
+
+    def child(self, command: str) -> psutil.Process:
+        """The process of `make up` whose command line ends so."""
+        (found,) = [
+            process
+            for process in psutil.Process(self.process.pid).children()
+            if command in " ".join(process.cmdline())
+        ]
+        return found
+
+    def wait_for_state(self, run: dict[str, Any], wanted: set[str], seconds: float) -> str:
+        """Wait until the run's state is one of these; which one."""
+        deadline = time.monotonic() + seconds
+        while (kind := str(self.ask(f"/flow_runs/{run['id']}")["state_type"])) not in wanted:
+            assert time.monotonic() < deadline, f"the run is {kind}"
+            time.sleep(0.2)
+        return kind
+
+    def wait_for(self, text: str, times: int, seconds: float) -> None:
+        """Wait until it has printed the text so many times."""
+        deadline = time.monotonic() + seconds
+        while self.output.read_text().count(text) < times:
+            assert self.process.poll() is None, self.output.read_text()
+            assert time.monotonic() < deadline, self.output.read_text()
+            time.sleep(0.2)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -100,12 +137,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
             stderr=subprocess.STDOUT,
         )
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while "Ctrl-C stops everything" not in output.read_text():
-            assert process.poll() is None, output.read_text()
-            assert time.monotonic() < deadline, output.read_text()
-            time.sleep(0.2)
-        yield Up(folder, process, output)
+        started = Up(folder, process, output)
+        started.wait_for("Ctrl-C stops everything", 1, START_SECONDS)
+        yield started
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -115,7 +149,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 def test_it_says_where_everything_is(up: Up) -> None:
     said = up.output.read_text()
     assert up.api.removesuffix("/api") in said
-    for part in ("finetune/local", "finetune/azure", "MLflow UI", str(up.folder / ".local/up")):
+    names = ("finetune/local", "finetune/azure", "sweep/local", "sweep/azure")
+    for part in (*names, "MLflow UI", str(up.folder / ".local/up")):
         assert part in said
 
 
@@ -131,6 +166,17 @@ def test_block_pools_and_deployments_are_registered(up: Up) -> None:
         assert schedule["active"] is False
         assert schedule["schedule"]["cron"] == "0 3 * * 0"
         assert schedule["schedule"]["timezone"] == "Europe/Copenhagen"
+
+
+def test_the_local_sweep_is_scheduled_and_ends_things_then(up: Up) -> None:
+    deadline = time.monotonic() + 30
+    while not (scheduled := up.runs("sweep")):
+        assert time.monotonic() < deadline, "the server has scheduled no sweep"
+        time.sleep(0.5)
+    assert {run["parameters"]["dry_run"] for run in scheduled} == {False}
+    local = up.ask("/deployments/name/sweep/local")
+    assert {run["deployment_id"] for run in scheduled} == {local["id"]}
+    assert local["parameters"]["dry_run"] is True
 
 
 def test_registering_again_changes_nothing(up: Up) -> None:
@@ -155,16 +201,16 @@ def test_a_bad_parameter_is_refused_before_a_run_exists(
     up: Up, config: dict[str, Any], field: str
 ) -> None:
     before = up.counts()["flow_runs"]
-    refused = up.run_deployment(config)
+    refused = up.run_deployment("finetune/local", config=config)
     assert refused.returncode != 0
     assert field in refused.stdout
     assert up.counts()["flow_runs"] == before
 
 
 def test_a_run_trains_serves_and_keeps_what_it_shows(up: Up) -> None:
-    done = up.run_deployment(small_run())
+    done = up.run_deployment("finetune/local", config=small_run())
     assert done.returncode == 0, done.stdout
-    (run,) = up.ask("/flow_runs/filter", {})
+    (run,) = up.runs("finetune")
     assert run["state_name"] == "Completed"
     artifacts = up.ask("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     shown = {artifact["key"] for artifact in artifacts}
@@ -173,6 +219,44 @@ def test_a_run_trains_serves_and_keeps_what_it_shows(up: Up) -> None:
     assert report["status"] == "completed"
     assert report["losses"]["loss"]["last"] < report["losses"]["loss"]["first"]
     assert report["deleted"] == [f"endpoint {report['endpoint']['endpoint']}"]
+
+
+def test_a_sweep_from_the_form_runs_and_ends_nothing(up: Up) -> None:
+    before = {run["id"] for run in up.runs("sweep")}
+    done = up.run_deployment("sweep/local")
+    assert done.returncode == 0, done.stdout
+    (run,) = [
+        run for run in up.runs("sweep") if run["id"] not in before and not run["auto_scheduled"]
+    ]
+    assert run["parameters"]["dry_run"] is True
+    shown = up.ask("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+    assert "no leftovers" in shown[0]["data"]
+
+
+def test_a_killed_worker_is_replaced_alone_and_its_run_goes_on(up: Up) -> None:
+    others = [up.child(command) for command in ("server start", "emulator start")]
+    before = {run["id"] for run in up.runs("finetune")}
+    up.python("prefect", "deployment", "run", "finetune/local", *up.parameters(config=PLAN))
+    (run,) = [run for run in up.runs("finetune") if run["id"] not in before]
+    up.wait_for_state(run, {"RUNNING"}, 30)
+    killed = up.child("worker start")
+    killed.kill()
+    up.wait_for("The worker ended with signal SIGKILL", 1, 10)
+    up.wait_for("another one is started", 1, 1)
+    up.wait_for("ready  worker", 2, 60)
+    assert up.child("worker start").pid != killed.pid
+    assert all(process.is_running() for process in others)
+    assert up.wait_for_state(run, {"COMPLETED", "CRASHED", "FAILED"}, 60) == "COMPLETED"
+
+
+def test_a_killed_local_azure_ml_is_replaced_with_its_worker(up: Up) -> None:
+    worker = up.child("worker start")
+    up.child("emulator start").kill()
+    up.wait_for("The local Azure ML ended with signal SIGKILL", 1, 10)
+    up.wait_for("ready  worker", 3, 90)
+    assert up.child("worker start").pid != worker.pid
+    status = up.python("emulator", "status")
+    assert status.returncode == 0, status.stdout
 
 
 def test_ctrl_c_ends_every_process(up: Up) -> None:

@@ -11,8 +11,10 @@ from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, RawSc
 from prefect.flows import Flow, load_flow_from_entrypoint
 from pydantic import BaseModel
 
+from deployments.register import full_names
 from tasks.config import FinetuneConfig
 
+NAMES = ["finetune/local", "finetune/azure", "sweep/local", "sweep/azure"]
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deployments"
 
@@ -24,7 +26,11 @@ def read(name: str) -> dict[str, Any]:
 
 def deployments() -> dict[str, DeploymentConfig]:
     model = PrefectYamlModel.model_validate(read("prefect.yaml"))
-    return {str(deployment.name): deployment for deployment in model.deployments}
+    return dict(zip(full_names(), model.deployments, strict=True))
+
+
+def finetuning(name: str) -> DeploymentConfig:
+    return deployments()[f"finetune/{name}"]
 
 
 def load(entrypoint: str) -> Flow[..., Any]:
@@ -33,18 +39,18 @@ def load(entrypoint: str) -> Flow[..., Any]:
     return flow
 
 
-def test_there_is_a_local_and_an_azure_deployment() -> None:
-    assert sorted(deployments()) == ["azure", "local"]
+def test_each_flow_has_a_local_and_an_azure_deployment() -> None:
+    assert sorted(deployments()) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", ["local", "azure"])
 def test_parameters_are_those_of_the_configuration_file(name: str) -> None:
-    assert deployments()[name].parameters["config"] == read(f"{name}.yaml")
+    assert finetuning(name).parameters["config"] == read(f"{name}.yaml")
 
 
 @pytest.mark.parametrize("name", ["local", "azure"])
 def test_parameters_are_a_valid_configuration(name: str) -> None:
-    FinetuneConfig.model_validate(deployments()[name].parameters["config"])
+    FinetuneConfig.model_validate(finetuning(name).parameters["config"])
 
 
 def test_the_local_run_is_the_default_run_at_a_size_for_this_machine() -> None:
@@ -64,7 +70,7 @@ def test_the_azure_run_does_not_accept_a_retired_model() -> None:
 
 @pytest.mark.parametrize("name", ["local", "azure"])
 def test_the_schedule_is_weekly_in_a_time_zone_and_off(name: str) -> None:
-    (schedule,) = deployments()[name].schedules or []
+    (schedule,) = finetuning(name).schedules or []
     assert isinstance(schedule, RawScheduleConfig)
     assert schedule.active is False
     assert schedule.slug
@@ -74,25 +80,38 @@ def test_the_schedule_is_weekly_in_a_time_zone_and_off(name: str) -> None:
     ZoneInfo(str(schedule.timezone))
 
 
-@pytest.mark.parametrize("name", ["local", "azure"])
+@pytest.mark.parametrize(("name", "active"), [("local", True), ("azure", False)])
+def test_the_scheduled_sweep_ends_what_the_form_only_shows(name: str, active: bool) -> None:
+    deployment = deployments()[f"sweep/{name}"]
+    assert deployment.parameters["dry_run"] is True
+    (schedule,) = deployment.schedules or []
+    assert isinstance(schedule, RawScheduleConfig)
+    assert schedule.parameters == {"dry_run": False}
+    assert schedule.cron == "*/15 * * * *"
+    assert schedule.active is active
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_deployment_has_what_a_person_and_a_worker_need(name: str) -> None:
     deployment = deployments()[name]
+    flow, environment = name.split("/")
     assert deployment.description
-    assert name in (deployment.tags or [])
+    assert deployment.tags == [flow, environment]
     assert deployment.enforce_parameter_schema is True
     assert deployment.work_pool is not None
-    assert deployment.work_pool.name == f"finetune-{name}"
+    assert deployment.work_pool.name == f"finetune-{environment}"
+    assert deployment.work_pool.job_variables["stream_output"] is False
 
 
-@pytest.mark.parametrize("name", ["local", "azure"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_entrypoint_is_the_flow_and_takes_the_parameters(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
     deployment = deployments()[name]
     flow = load(str(deployment.entrypoint))
-    assert flow.name == "finetune"
-    flow.validate_parameters(deployment.parameters)
+    assert flow.name == name.split("/")[0]
+    flow.validate_parameters(deployment.parameters or {})
 
 
 def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
@@ -110,9 +129,15 @@ def test_every_field_of_the_form_is_described(model: type[BaseModel]) -> None:
     assert not undescribed
 
 
-def test_every_parameter_of_the_flow_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("finetune", {"config", "workspace"}), ("sweep", {"workspace", "dry_run"})],
+)
+def test_every_parameter_of_the_flow_is_described(
+    name: str, parameters: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
-    flow = load("flows/finetune.py:finetune")
+    flow = load(f"flows/{name}.py:{name}")
     properties = flow.parameters.model_dump()["properties"]
-    assert set(properties) == {"config", "workspace"}
+    assert set(properties) == parameters
     assert all(part.get("description") for part in properties.values())

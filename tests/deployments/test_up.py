@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments import up
+from deployments.stack import UpError
 from deployments.surroundings import base_environment, free_port, parse_environment
 
 
@@ -54,8 +55,33 @@ def test_a_taken_port_is_replaced_by_a_free_one() -> None:
 def test_a_second_one_for_the_same_folder_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(up, "FOLDER", tmp_path)
-    with up.only_one(), pytest.raises(up.UpError, match="runs already"), up.only_one():
+    use(tmp_path, monkeypatch)
+    with up.only_one(), pytest.raises(UpError, match="runs already"), up.only_one():
         raise AssertionError("the lock was given twice")
     with up.only_one():
         pass
+
+
+@pytest.mark.parametrize("place", [".", "up", "prefect", "emulator"])
+def test_a_folder_that_cannot_be_written_is_named(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = tmp_path / ".local"
+    use(local, monkeypatch)
+    taken = local / place
+    taken.parent.mkdir(parents=True, exist_ok=True)
+    taken.write_text("a file where a folder should be")
+    with pytest.raises(UpError) as caught, up.only_one():
+        raise AssertionError("it went on")
+    told = str(caught.value)
+    assert str(taken) in told
+    assert "cannot be written: " in told
+    assert "run `make up` again" in told
+    assert "\n" not in told
+
+
+def use(local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another folder in place of this checkout's .local."""
+    monkeypatch.setattr(up, "LOCAL", local)
+    monkeypatch.setattr(up, "FOLDER", local / "up")
+    monkeypatch.setenv("AZUREML_EMULATOR_STATE", str(local / "emulator"))
