@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.logging.handlers import PrefectConsoleHandler
 from pydantic import ValidationError
 from rich.console import Console
@@ -82,11 +83,19 @@ def read_config(options: argparse.Namespace) -> FinetuneConfig:
 
 def ensure_default_block() -> None:
     """Save an empty block `default` where there is none: the environment then says the rest."""
-    try:
-        AzureMLWorkspace.load(DEFAULT_BLOCK, _sync=True)  # type: ignore[call-arg]
-    except ValueError:
-        AzureMLWorkspace().save(DEFAULT_BLOCK, overwrite=True, _sync=True)  # type: ignore[call-arg]
-        forget_clients()
+    for tries_left in (2, 1, 0):
+        try:
+            AzureMLWorkspace.load(DEFAULT_BLOCK, _sync=True)  # type: ignore[call-arg]
+            return
+        except ValueError:
+            pass
+        try:
+            AzureMLWorkspace().save(DEFAULT_BLOCK, overwrite=True, _sync=True)  # type: ignore[call-arg]
+            forget_clients()
+            return
+        except ObjectAlreadyExists:  # another run is just doing the same
+            if not tries_left:
+                raise
 
 
 def _require_home() -> None:

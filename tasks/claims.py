@@ -17,26 +17,14 @@ from typing import IO
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-)
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound, TerminationSignal
 from pydantic import BaseModel, ConfigDict
 
 from tasks.ownership import home
 from tasks.values import Plan
 
-_LIVING = (
-    StateType.SCHEDULED,
-    StateType.PENDING,
-    StateType.RUNNING,
-    StateType.PAUSED,
-    StateType.CANCELLING,
-)
 _log = logging.getLogger(__name__)
 _locks: dict[str, IO[str]] = {}
 """Open files of the claims that this process holds; the lock goes with the process."""
@@ -84,7 +72,7 @@ def claimed(claim: Claim) -> Iterator[None]:
     hold(claim)
     try:
         yield
-    except (KeyboardInterrupt, SystemExit, TerminationSignal):
+    except (KeyboardInterrupt, TerminationSignal):
         update(claim.flow_run_id, stopped=True)
         raise
     except Exception:
@@ -93,7 +81,10 @@ def claimed(claim: Claim) -> Iterator[None]:
         except httpx.HTTPError as error:  # the run's own error is the one to be told
             _log.warning("Prefect did not take the end of the run: %s", error)
         raise
-    release(claim)
+    else:
+        release(claim)
+    finally:
+        _unlock(claim.flow_run_id)  # also where the process lives on
 
 
 def hold(claim: Claim) -> None:
@@ -130,7 +121,11 @@ def release(claim: Claim) -> None:
     """Nothing of the run is left to undo."""
     withdraw(claim)
     _path(claim.flow_run_id).unlink(missing_ok=True)
-    if lock := _locks.pop(claim.flow_run_id, None):
+    _unlock(claim.flow_run_id)
+
+
+def _unlock(flow_run_id: str) -> None:
+    if lock := _locks.pop(flow_run_id, None):
         lock.close()
 
 
@@ -144,22 +139,11 @@ def read_claim(flow_run_id: str) -> Claim | None:
 
 def other_holders(run_key: str, flow_run_id: str) -> list[str]:
     """Names of the other living runs that work on this training."""
-    return [
-        run.name
-        for run in living_runs(run_key)
-        if str(run.id) != flow_run_id and not is_dead_here(run)
-    ]
-
-
-def living_runs(run_key: str) -> list[FlowRun]:
-    """The flow runs that hold this training and have not ended, as far as Prefect knows."""
     with get_client(sync_client=True) as client:
-        return client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(
-                tags=FlowRunFilterTags(all_=[_holds(run_key)]),
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_LIVING))),
-            )
+        holders = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[_holds(run_key)]))
         )
+    return [run.name for run in holders if str(run.id) != flow_run_id and _lives(run)]
 
 
 def has_ended(flow_run_id: str) -> bool | None:
@@ -169,21 +153,22 @@ def has_ended(flow_run_id: str) -> bool | None:
             run = client.read_flow_run(uuid.UUID(flow_run_id))
     except (ObjectNotFound, ValueError):
         return None
-    return run.state is None or run.state.is_final() or is_dead_here(run)
+    return not _lives(run)
 
 
-def is_dead_here(run: FlowRun) -> bool:
-    """Whether the run held its claim below this home folder and its process is gone.
+def _lives(run: FlowRun) -> bool:
+    """Whether the run goes on.
 
-    Prefect itself goes on calling a killed run Running.
+    Of a run below this home folder the lock on its claim tells, whatever Prefect says: it calls a
+    killed run Running, and calls one Crashed whose machine has only slept.
     """
-    if _home_tag() not in run.tags:
-        return False
-    path = _path(str(run.id))
-    if path.exists():
-        return not _is_locked(path)
-    # Its file is gone, cleared away by a later run, or given up in order together with the tag.
-    return any(tag.startswith("holds:") for tag in run.tags)
+    if _home_tag() in run.tags:
+        path = _path(str(run.id))
+        if path.exists():
+            return _is_locked(path)
+        if any(tag.startswith("holds:") for tag in run.tags):
+            return False  # killed, and a later run has cleared its claim away
+    return run.state is not None and not run.state.is_final()
 
 
 def _clear_dead(run_key: str) -> None:

@@ -1,6 +1,7 @@
 """Clients for the workspace and the registry, made from the block's name."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,9 +18,12 @@ from tasks.errors import NotFound, UserError, explain, is_transient, retry_on_tr
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
+_RETRY_SECONDS = float(os.environ.get("FINETUNE_RETRY_SECONDS", "5"))
+"""The first pause before another try; each one after it is twice as long."""
+
 REMOTE: dict[str, Any] = {
     "retries": 3,
-    "retry_delay_seconds": exponential_backoff(backoff_factor=5),
+    "retry_delay_seconds": exponential_backoff(backoff_factor=_RETRY_SECONDS),
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": retry_on_transient,
     "cache_policy": NO_CACHE,

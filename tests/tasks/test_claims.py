@@ -108,11 +108,32 @@ def test_of_two_runs_that_withdraw_both_see_that_they_are_the_last(run_key: str)
     assert other_holders(run_key, one) == other_holders(run_key, two) == []
 
 
-def test_a_run_that_has_ended_holds_nothing_whatever_it_left(run_key: str) -> None:
+def test_a_run_of_another_home_that_has_ended_holds_nothing(
+    run_key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     run = start_run()
     hold(a_claim(run, run_key))
     end_run(run, Crashed())
+    monkeypatch.setenv("FINETUNE_HOME", str(tmp_path / "elsewhere"))
     assert other_holders(run_key, "me") == []
+
+
+def test_a_run_that_was_called_crashed_while_it_slept_lives(run_key: str) -> None:
+    run = start_run()
+    hold(a_claim(run, run_key))
+    end_run(run, Crashed())
+    assert other_holders(run_key, "me") == [name_of(run)]
+    assert has_ended(run) is False
+
+
+def test_a_run_whose_output_nobody_reads_any_more_was_not_stopped(run_key: str) -> None:
+    claim = a_claim(start_run(), run_key)
+    with pytest.raises(SystemExit), claimed(claim):
+        raise SystemExit(1)  # what rich makes of a broken pipe
+    left = read_claim(claim.flow_run_id)
+    assert left is not None
+    assert not left.stopped
+    assert has_ended(claim.flow_run_id) is True
 
 
 def test_a_killed_process_holds_nothing_though_prefect_calls_its_run_running(run_key: str) -> None:
