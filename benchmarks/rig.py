@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.fleet import Fleet, Run, fast
+from emulator.cli import running_emulator
 from emulator.control_client import Control
 from tasks.polling import status_word
-from tests.emulator.running import StartedEmulator
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -81,8 +81,8 @@ def rig(folder: Path, api: str) -> Iterator[Rig]:
     from azure.ai.ml import MLClient
     from azure.identity import ClientSecretCredential
 
-    with StartedEmulator(folder / "emulator") as running:
-        environment = running.environment
+    with running_emulator(folder / "emulator") as config:
+        environment = config.client_environment()
         fleet = Fleet(environment, folder / "home", api)
         credential = ClientSecretCredential(
             environment["AZURE_TENANT_ID"],
@@ -98,7 +98,7 @@ def rig(folder: Path, api: str) -> Iterator[Rig]:
             enable_telemetry=False,
             **_through(environment),
         )
-        control = Control.of(running.state)
+        control = Control(config)
         control.set_quota("*", 1_000_000)  # every training has a cluster of its own
         try:
             yield Rig(control, fleet, client)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.resilience.rig import Rig, rig
+from benchmarks.rig import Rig, rig
 
 
 @pytest.fixture(scope="module")

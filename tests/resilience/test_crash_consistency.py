@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 
 from benchmarks.fleet import Run
+from benchmarks.rig import CLEAN, Rig
 from emulator.control_client import FaultHandle
-from tests.resilience.rig import CLEAN, Rig
 from tests.resilience.slots import Case, cases, slots
 
 

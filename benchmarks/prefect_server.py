@@ -1,0 +1,50 @@
+"""A Prefect server of its own, for runs in great numbers."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from deployments.surroundings import free_port
+
+_START_SECONDS = 120
+
+
+@contextmanager
+def prefect_server(home: Path) -> Iterator[str]:
+    """A server with its database in the folder; gives the address of its API."""
+    home.mkdir(parents=True, exist_ok=True)
+    port = free_port(4300)
+    api = f"http://127.0.0.1:{port}/api"
+    environment = {name: v for name, v in os.environ.items() if not name.startswith("PREFECT_")}
+    environment |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    os.environ["PREFECT_HOME"] = str(home)  # for the runs
+    with (home / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while not _answers(api):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((home / "server.log").read_text()[-2000:])
+            time.sleep(0.2)
+        yield api
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _answers(api: str) -> bool:
+    try:
+        return httpx.get(f"{api}/health", trust_env=False, timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
