@@ -22,7 +22,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up sweep test lint format clean
+.PHONY: help install run up sweep test chaos lint format clean
 
 help: ## List the targets.
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ sweep: $(STAMP) ## Show what no living run owns (a dry run); ARGS=--apply ends i
 
 test: $(STAMP) ## Run the tests.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+chaos: $(STAMP) ## Kill runs at random, start them again, and count; ARGS='--rounds 20'.
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 lint: $(STAMP) ## Check style, formatting and types; change nothing.
 	@failed=0; \

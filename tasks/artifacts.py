@@ -55,7 +55,7 @@ def table(key: str, rows: list[dict[str, Any]], description: str = "") -> None:
 def link(key: str, url: str, text: str) -> None:
     """Keep a link with the run."""
     if in_run():
-        create_link_artifact(url, link_text=text, key=key)
+        create_link_artifact(url, link_text=text, key=key, description=text)
 
 
 def image(key: str, url: str, description: str = "") -> None:
@@ -84,6 +84,12 @@ class ProgressReport:
         if self.bar is not None and self.task is not None:
             # A bar at zero says less than one that moves: so it pulses until the first step.
             self.bar.update(self.task, completed=percent, total=100 if percent else None, note=text)
+
+    def finish(self) -> None:
+        """Show that it is done."""
+        percent, text = self._shown
+        if percent < 100:
+            self.update(100, text or "done")
 
 
 def terminal() -> Console | None:
@@ -116,14 +122,24 @@ def _print_nothing(*texts: object, **options: object) -> None:
 
 @contextmanager
 def terminal_progress(what: str, key: str = "progress") -> Iterator[ProgressReport]:
-    """Progress of `what` in the UI, and as a bar where the log goes to a terminal."""
+    """Progress of `what` in the UI, and as a bar where the log goes to a terminal.
+
+    What ends without an error is shown as done, also where nobody counted its steps.
+    """
     artifact = None
     if in_run():
         artifact = cast(UUID, create_progress_artifact(0.0, key=key, description=what))
     report = ProgressReport(what, artifact)
+    with _bar(report):
+        yield report
+    report.finish()
+
+
+@contextmanager
+def _bar(report: ProgressReport) -> Iterator[None]:
     console = terminal()
     if console is None:
-        yield report
+        yield
         return
     columns = (
         SpinnerColumn(),
@@ -137,5 +153,6 @@ def terminal_progress(what: str, key: str = "progress") -> Iterator[ProgressRepo
         console.use_theme(Theme(DEFAULT_STYLES)),
         Progress(*columns, console=console, transient=True) as bar,
     ):
-        report.bar, report.task = bar, bar.add_task(what, total=None, note="")
-        yield report
+        report.bar, report.task = bar, bar.add_task(report.what, total=None, note="")
+        yield
+    report.bar = None
