@@ -132,7 +132,7 @@ def _fault_options(add: argparse.ArgumentParser) -> None:
     add.add_argument("--message")
     add.add_argument("--effect", action="store_true", help="with --status: it happens all the same")
     add.add_argument("--reset", choices=["before", "after"])
-    add.add_argument("--body", choices=["broken", "cut"])
+    add.add_argument("--body", choices=["broken", "cut", "empty"])
     add.add_argument("--hold", choices=["before", "after"])
     add.add_argument("--token", help="expired, revoked, or seconds")
     add.add_argument("--lro", choices=["fail", "never"], help="the long-running operation's end")

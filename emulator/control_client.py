@@ -125,7 +125,7 @@ class Control:
         message: str | None = None,
         effect: bool | None = None,
         reset: Literal["before", "after"] | None = None,
-        body: Literal["broken", "cut"] | None = None,
+        body: Literal["broken", "cut", "empty"] | None = None,
         operation_result: Mapping[str, str] | Literal["never"] | None = None,
         token: Literal["expired", "revoked"] | int | None = None,
         hold: Literal["before", "after"] | None = None,

@@ -36,7 +36,7 @@ class Emulator:
         )
         self.registry = Registry(asset_folders(config.state))
         self.tracking = TrackingServer(config.state, config.tracking_port)
-        self.node = WarmNode(config.state)
+        self.node = WarmNode(config.state, config.client_environment())
         self.jobs = JobRunner(self)
         self.deployments = DeploymentProcesses(self)
 

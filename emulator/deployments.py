@@ -13,7 +13,7 @@ import httpx
 
 from emulator.compute.durations import seconds
 from emulator.compute.process import Process, end_group, started_at
-from emulator.compute.warm import NodeLost
+from emulator.compute.warm_process import NodeLost
 from emulator.deployment_logs import note, tail
 from emulator.http import AzureError
 from emulator.scoring_process import launch

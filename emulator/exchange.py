@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -92,19 +93,23 @@ class Exchange:
         reset(transport_of(self._scope))
         await self._until_lost()
 
-    async def answer_broken(self, messages: list[Message], cut: bool) -> None:
-        """Send half of a kept answer's body.
+    async def answer_broken(
+        self, messages: list[Message], how: Literal["broken", "cut", "empty"]
+    ) -> None:
+        """Send half of a kept answer's body, or nothing of it (`empty`).
 
-        As if it were whole (its JSON ends in the middle), or with the length of the whole one
-        and a connection that closes before it.
+        The half comes as if it were whole (`broken`: its JSON ends in the middle), or with the
+        length of the whole one and a connection that closes before it (`cut`).
         """
         start, *rest = messages
+        cut = how == "cut"
         if self._scope["method"] == "HEAD":
             await self.answer(messages)
             return
         body = b"".join(message.get("body", b"") for message in rest)
         # An answer without a body gets one: there must be something to break.
         half = body[: len(body) // 2] if len(body) > 1 else b'{"'
+        half = b"" if how == "empty" else half
         length = max(len(body), 64) if cut else len(half)
         kept = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
         headers = [*kept, (b"content-length", str(length).encode())]

@@ -38,7 +38,7 @@ class Action(BaseModel):
     message: str | None = None
     effect: bool = False
     reset: Literal["before", "after"] | None = None
-    body: Literal["broken", "cut"] | None = None
+    body: Literal["broken", "cut", "empty"] | None = None
     operation: OperationEnd | Literal["never"] | None = None
     token: Literal["expired", "revoked"] | Annotated[int, Field(ge=1, le=86400)] | None = None
     hold: Literal["before", "after"] | None = None

@@ -78,7 +78,7 @@ class Gate:
                 await exchange.perform()
             await exchange.break_off()
         elif action.body is not None:
-            await exchange.answer_broken(await exchange.perform(), cut=action.body == "cut")
+            await exchange.answer_broken(await exchange.perform(), action.body)
         elif action.hold is not None:
             await _hold(fault, action.hold, exchange)
         elif action.token is not None and exchange.event.operation != "Identity_Token":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emulator.compute.process import Process, step_environment
-from emulator.compute.warm import NodeLost
+from emulator.compute.warm_process import NodeLost
 from emulator.operations import Change
 
 if TYPE_CHECKING:

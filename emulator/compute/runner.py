@@ -74,12 +74,6 @@ class JobRunner:
             # The tracking server takes seconds to start: nobody waits for it here.
             self._remember("", asyncio.create_task(self._end_interrupted(interrupted)))
 
-    async def _warm_up(self) -> None:
-        try:
-            await self.emulator.node.prepare()
-        except OSError as error:
-            _log.warning("the warm node did not start: %s", error)
-
     async def _end_interrupted(self, names: list[str]) -> None:
         for name in names:
             await self.end_tracking(name, "Failed")
@@ -140,8 +134,7 @@ class JobRunner:
         )
         self._remember(name, asyncio.create_task(self._to_its_end(job_path, work)))
         if any(is_ours(step.command.code) for step in plan.steps.values()):
-            # While the first steps wait for their turn.
-            self._remember("", asyncio.create_task(self._warm_up()))
+            self.emulator.node.prepare()  # while the first steps wait for their turn
 
     def request_cancel(self, job_path: str) -> None:
         """Begin to cancel a job, or one step of one; `wait` tells when its processes are gone.

@@ -21,8 +21,9 @@ from emulator.compute.process import (
     step_environment,
 )
 from emulator.compute.records import artifact_prefix, system_log, user_log
+from emulator.compute.script_call import python_call
 from emulator.compute.values import FILE_TYPES, Data, Literal, PathIn, StepOutput, Value
-from emulator.compute.warm import NodeLost, python_call
+from emulator.compute.warm_process import NodeLost
 from emulator.http import AzureError
 from emulator.registry import ASSETS
 from emulator.uris import local_path
@@ -120,11 +121,15 @@ async def _start(
 ) -> Process:
     """The step's process: on the warm node if it is the registry's own code, else a new one."""
     node, call = runner.emulator.node, python_call(text)
-    if call and node.is_on and is_ours(job.step.command.code):
+    if call and is_ours(job.step.command.code) and node.suits(environment):
         script, arguments = call
         with suppress(NodeLost):  # it never began: a process of its own runs it
             return await node.spawn(
-                script=script, arguments=arguments, folder=work, environment=environment, log=log
+                script=script,
+                arguments=arguments,
+                folder=work,
+                environment={**environment, "PWD": str(work)},  # as a shell sets it
+                log=log,
             )
     return await shell(text, work, environment, log)
 
