@@ -19,7 +19,7 @@ from rich.table import Table
 from blocks.azureml import AzureMLWorkspace
 from tasks.clients import forget_clients
 from tasks.config import FinetuneConfig
-from tasks.errors import UserError, explain
+from tasks.errors import explain
 from tasks.ownership import home
 from tasks.report import RunReport, error_text, summary_rows
 
@@ -53,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         clear = explain(error, "The run")
         if clear is None:
             raise
-        shown = error_text(error) if isinstance(error, UserError) else str(clear)
-        print(f"error: {shown} [{clear.kind}]", file=sys.stderr)
+        print(f"error: {error_text(error)} [{clear.kind}]", file=sys.stderr)
         return 1
     print_summary(report)
     return 0

@@ -3,6 +3,7 @@
 import json
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,14 @@ from prefect import task
 
 from tasks.artifacts import markdown, run_logger, terminal_progress
 from tasks.clients import REMOTE, explained, workspace_client
-from tasks.errors import DataError, EndpointError, azure_code_and_text, is_transient, status_of
+from tasks.errors import (
+    DataError,
+    EndpointError,
+    azure_code_and_text,
+    is_transient,
+    scrub,
+    status_of,
+)
 from tasks.values import LiveEndpoint, Reply
 
 Conversation = list[dict[str, str]]
@@ -81,16 +89,18 @@ def _invoke(workspace: str, endpoint: LiveEndpoint, request: dict[str, Any]) -> 
             )
             return answer
         except Exception as error:
-            status = status_of(error) or _status_in_trace(error)
+            answered = _answer_in_trace(error)
+            status = status_of(error) or (answered[0] if answered else None)
             if status in (429, 502, 503) and not is_transient(error):
                 raise ConnectionError(f"it answered {status}: {error}") from error
             if status is None or (is_transient(error) and status not in (408, 500, 504)):
                 raise
-            raise _refused(endpoint, status, error) from error
+            text = answered[1] if answered else azure_code_and_text(error)[1]
+            raise _refused(endpoint, status, text) from error
 
 
-def _status_in_trace(error: BaseException) -> int | None:
-    """The status of an answer over which the SDK itself failed; None for any other error.
+def _answer_in_trace(error: BaseException) -> tuple[int, str] | None:
+    """Status and text of an answer over which the SDK itself failed; None for any other error.
 
     It raises a TypeError on a 408, and others on an error whose body is not what it expects: all
     in the function that held the answer.
@@ -98,14 +108,23 @@ def _status_in_trace(error: BaseException) -> int | None:
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_name == "validate_response":
-            status = getattr(trace.tb_frame.f_locals.get("response"), "status_code", None)
-            return status if isinstance(status, int) and status >= 400 else None
+            response = trace.tb_frame.f_locals.get("response")
+            status = getattr(response, "status_code", None)
+            if not isinstance(status, int) or status < 400 or response is None:
+                return None
+            return status, _told(response.text())
         trace = trace.tb_next
     return None
 
 
-def _refused(endpoint: LiveEndpoint, status: int, error: Exception) -> EndpointError:
-    _, text = azure_code_and_text(error)
+def _told(body: str) -> str:
+    """What the body of a refusal says, on one line."""
+    with suppress(ValueError, LookupError, TypeError):
+        body = json.loads(body)["error"]["message"]
+    return _excerpt(scrub(str(body)))
+
+
+def _refused(endpoint: LiveEndpoint, status: int, text: str) -> EndpointError:
     reasons = {
         401: ("the key was refused", "Regenerate the endpoint's keys."),
         403: ("the identity may not use it", "Check the roles on the endpoint."),
@@ -119,7 +138,7 @@ def _refused(endpoint: LiveEndpoint, status: int, error: Exception) -> EndpointE
     reason, advice = reasons.get(status, ("it failed", "Read the deployment's logs in the studio."))
     return EndpointError(
         f"Endpoint {endpoint.endpoint}, deployment {endpoint.deployment}, answered {status}: "
-        f"{reason}: {text}",
+        f"{reason}: {text}" + ("" if text.endswith((".", "!", "?")) else "."),
         advice,
     )
 
@@ -130,6 +149,8 @@ def reply_text(body: str, endpoint: str) -> str:
     Known shapes: {"output": text}, {"0": text} (a table's only column), a list of one of the
     shapes, a bare text, a message, and the choices of the chat-completions API.
     """
+    if not body.strip():
+        raise _malformed(endpoint, body, "it is empty")
     try:
         answer = json.loads(body)
         if isinstance(answer, str) and answer.lstrip().startswith(("{", "[")):

@@ -13,7 +13,14 @@ from prefect.tasks import exponential_backoff
 
 from blocks.azureml import AzureMLWorkspace, WorkspaceConfigurationError
 from tasks.artifacts import run_logger
-from tasks.errors import NotFound, UserError, explain, is_transient, retry_on_transient
+from tasks.errors import (
+    WHILE,
+    NotFound,
+    UserError,
+    explain,
+    is_transient,
+    retry_on_transient,
+)
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -70,8 +77,12 @@ def workspace_client(name: str) -> "MLClient":
 def registry_client(name: str) -> "MLClient":
     """A client for the registry of the block `name`, one per process."""
     block = workspace_block(name)
-    with explained(f"Opening the registry {block.registry_name}"):
-        return block.registry_client()
+    try:
+        with explained(f"Opening the registry {block.registry_name}"):
+            return block.registry_client()
+    except NotFound as error:
+        advice = f"Correct the registry name in the workspace block {name!r}."
+        raise NotFound(error.message, advice) from error
 
 
 @task(name="open the workspace", task_run_name="open workspace {name}", tags=["azureml"], **REMOTE)
@@ -100,7 +111,8 @@ def forget_clients() -> None:
 def explained(doing: str) -> Iterator[None]:
     """Turn the lasting errors of a service into a UserError that says what was being done.
 
-    Transient errors pass through unchanged, for the retry above to see them.
+    Transient errors pass through for the retry above to see them; `explain` says of the last one
+    too what was being done.
     """
     try:
         yield
@@ -108,6 +120,7 @@ def explained(doing: str) -> Iterator[None]:
         raise UserError(str(error)) from error
     except Exception as error:
         if is_transient(error):
+            error.add_note(f"{WHILE}{doing}")
             raise
         clear = explain(error, doing)
         if clear is None or clear is error:

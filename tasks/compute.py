@@ -8,7 +8,7 @@ from tasks.artifacts import run_logger
 from tasks.clients import REMOTE, explained, workspace_client
 from tasks.config import ComputeChoice
 from tasks.errors import QuotaExceeded, UserError
-from tasks.polling import Observation, Patience, look_at_resource, wait
+from tasks.polling import Observation, Patience, look_at_resource, provisioning_phase, wait
 from tasks.values import Cluster, ClusterSize, Phase, Usage
 
 if TYPE_CHECKING:
@@ -72,7 +72,13 @@ def ensure_cluster(
             "No dedicated cores for %s: trying low-priority. %s", choice.size, error.message
         )
         _discard_failed(client, choice)
+    try:
         return _create(client, choice, "low_priority", tags, minutes)
+    except QuotaExceeded as error:
+        _discard_failed(client, choice)
+        raise QuotaExceeded(
+            f"Neither dedicated nor low-priority cores are left: {error.message}", error.advice
+        ) from error
 
 
 def _create(
@@ -127,11 +133,11 @@ def _failure(choice: ComputeChoice, seen: Observation) -> UserError:
 
 
 def _discard_failed(client: "MLClient", choice: ComputeChoice) -> None:
-    """Delete what a refused creation left behind, so that another tier can be asked for."""
+    """Delete what a refused creation left behind: under its name nothing else can be made."""
     from azure.core.exceptions import ResourceNotFoundError
 
     cluster = _find(client, choice.cluster)
-    if cluster is None:
+    if cluster is None or provisioning_phase(cluster.provisioning_state) is not Phase.FAILED:
         return
     try:
         client.compute.begin_delete(choice.cluster).wait(300)

@@ -98,6 +98,7 @@ class DeadlineExceeded(UserError):
 
 
 _LONGEST_TEXT = 600
+WHILE = "While: "  # begins a note on an error: what was being done when it came
 _QUOTA = re.compile(
     r"quota|not ?enough ?cores|corecount|ClusterCoreQuotaReached|OutOfCapacity|SkuNotAvailable"
     r"|AllocationFailed",
@@ -132,14 +133,21 @@ def azure_code_and_text(error: BaseException) -> tuple[str, str]:
     return code, text
 
 
+def _noted(error: BaseException) -> str | None:
+    notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(WHILE))
+    return next((note.removeprefix(WHILE) for note in notes), None)
+
+
 def explain(error: BaseException, doing: str) -> UserError | None:
     """The error of a service or its SDK as one that says what was being done and what to do next.
 
-    `doing` completes "... failed", for example "Looking up model Phi-4". A UserError comes back as
-    it is; None means that the error is not of a known service: a bug, to be shown with its trace.
+    `doing` completes "... failed", for example "Looking up model Phi-4"; what was noted on the
+    error itself is more precise and goes before it. A UserError comes back as it is; None means
+    that the error is not of a known service: a bug, to be shown with its trace.
     """
     if isinstance(error, UserError):
         return error
+    doing = _noted(error) or doing
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         return UserError(
             f"{doing} failed: {error.filename or 'the disk'}: {os.strerror(error.errno)}.",
@@ -151,7 +159,11 @@ def explain(error: BaseException, doing: str) -> UserError | None:
         return None
     code, text = azure_code_and_text(error)
     status = status_of(error)
-    answer = " ".join(filter(None, [str(status) if status else "", code])) or type(error).__name__
+    # What an operation failed with comes in an answer that itself is a 200.
+    answer = (
+        " ".join(filter(None, [str(status) if status and status >= 400 else "", code]))
+        or type(error).__name__
+    )
     message = f"{doing} failed: {answer}: {text}" + ("" if text.endswith((".", "!", "?")) else ".")
     if "azure.ai.ml.exceptions.JobException" in kinds:
         return JobFailed(f"{doing} failed: {text}", "Open the job in the studio for its logs.")

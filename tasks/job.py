@@ -39,7 +39,8 @@ def find_job(client: "MLClient", name: str) -> Any | None:
 
 def look_at_job(client: "MLClient", name: str) -> Observation:
     """One look at the job; the resource is the SDK's job entity."""
-    job = client.jobs.get(name)
+    with explained(f"Looking at job {name}, which goes on by itself,"):
+        job = client.jobs.get(name)
     return Observation(job_phase(job.status), status_word(job.status), job)
 
 

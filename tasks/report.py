@@ -14,7 +14,7 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
 from tasks.artifacts import markdown, run_logger
-from tasks.errors import azure_code_and_text, explain, scrub
+from tasks.errors import explain, scrub
 from tasks.metrics import first_and_last
 from tasks.naming import clean
 from tasks.ownership import home
@@ -146,12 +146,15 @@ def recording(workspace: str) -> Iterator[RunReport]:
 
 def error_text(error: BaseException) -> str:
     """The error in one piece, and the one that came before it, when tearing down failed too."""
-    text = azure_code_and_text(error)[1] if not str(error) else scrub(str(error))
-    text = text or type(error).__name__
+    text = _sentence(error) or type(error).__name__
     before = error.__context__
-    if error.__cause__ is None and isinstance(before, Exception) and str(before):
-        return f"{text} Before that: {scrub(str(before))}"
+    if error.__cause__ is None and isinstance(before, Exception) and (told := _sentence(before)):
+        return f"{text} Before that: {told}"
     return text
+
+
+def _sentence(error: BaseException) -> str:
+    return scrub(str(explain(error, "The run") or error))
 
 
 def summary_rows(report: RunReport) -> list[tuple[str, str]]:

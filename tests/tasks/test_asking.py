@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from tasks.asking import (
-    _status_in_trace,
+    _answer_in_trace,
     reply_markdown,
     reply_text,
     request_body,
@@ -112,10 +112,17 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(
-    ("status", "body"),
-    [(408, "{}"), (424, '{"error": "a text"}'), (400, "[]"), (502, "<html>bad gateway</html>")],
+    ("status", "body", "words"),
+    [
+        (408, '{"error": {"message": "too slow"}}', "too slow"),
+        (424, '{"error": "a text"}', '{"error": "a text"}'),
+        (400, "[]", "[]"),
+        (502, "<html>bad gateway</html>", "<html>bad gateway</html>"),
+    ],
 )
-def test_the_status_is_known_where_the_sdk_trips_over_the_answer(status: int, body: str) -> None:
+def test_the_answer_is_known_where_the_sdk_trips_over_it(
+    status: int, body: str, words: str
+) -> None:
     from azure.ai.ml._utils._endpoint_utils import validate_response
     from azure.core import PipelineClient
     from azure.core.rest import HttpRequest
@@ -129,10 +136,10 @@ def test_the_status_is_known_where_the_sdk_trips_over_the_answer(status: int, bo
     with pytest.raises(Exception) as caught:  # noqa: PT011
         validate_response(response)
     assert status_of(caught.value) is None, "the SDK tells it by itself now"
-    assert _status_in_trace(caught.value) == status
+    assert _answer_in_trace(caught.value) == (status, words)
 
 
 def test_an_error_of_our_own_has_no_status() -> None:
     with pytest.raises(EndpointError) as caught:
         reply_text("", "e")
-    assert _status_in_trace(caught.value) is None
+    assert _answer_in_trace(caught.value) is None

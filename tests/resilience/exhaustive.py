@@ -1,0 +1,5 @@
+"""Whether to try everything, which takes a quarter of an hour, or a part of it."""
+
+import os
+
+EXHAUSTIVE = bool(os.environ.get("EXHAUSTIVE"))
