@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx
 
-BUSY_TRIES = 10
+from deployments.prefect_http import prefect_http
+
 ACTIVE = ("PENDING", "RUNNING", "CANCELLING")
 
 
@@ -14,7 +15,7 @@ class PoolRuns:
     """The runs of the work pool `pool` on the server at `api_url`."""
 
     def __init__(self, api_url: str, pool: str) -> None:
-        self._client = httpx.Client(base_url=api_url, trust_env=False, timeout=30)
+        self._client = prefect_http(api_url)
         self._pool = pool
 
     def active(self) -> list[dict[str, Any]]:
@@ -51,10 +52,4 @@ class PoolRuns:
         self._post(f"/flow_runs/{run['id']}/set_state", {"state": state, "force": force})
 
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        for _ in range(BUSY_TRIES):
-            answer = self._client.post(path, json=body)
-            # The server's data base is busy with somebody else's write.
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
-            time.sleep(1)
-        return answer.raise_for_status()
+        return self._client.post(path, json=body).raise_for_status()

@@ -24,6 +24,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.events.schemas.automations import EventTrigger
 from prefect.exceptions import ObjectAlreadyExists
 
+from deployments.prefect_http import prefect_http
 from deployments.register import declared, declared_automations, save_automation
 
 WITHIN, START_SECONDS = 35.0, 60.0
@@ -81,7 +82,7 @@ async def _register_again_and_again() -> None:
 def test_a_run_killed_with_its_worker_becomes_crashed(prefect_server: str, tmp_path: Path) -> None:
     told = tmp_path / "heartbeat.txt"
     run = asyncio.run(_start_watched_run(tmp_path, told))
-    with httpx.Client(base_url=prefect_server, trust_env=False) as server:
+    with prefect_http(prefect_server) as server:
         with _worker(prefect_server, tmp_path / "worker.log") as worker:
             _wait_for(lambda: _heartbeats(server, run) > 0, START_SECONDS)
             _kill([worker, *worker.children(recursive=True)])

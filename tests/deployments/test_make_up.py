@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 import yaml
+
+from deployments.prefect_http import prefect_http
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("blocks", "deployments", "emulator", "flows", "tasks")
@@ -50,9 +51,9 @@ class Up:
 
     def ask(self, path: str, filters: dict[str, Any] | None = None) -> Any:
         """GET `path`, or POST it with filters; the server's JSON."""
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with prefect_http(self.api) as client:
             method = "GET" if filters is None else "POST"
-            answer = client.request(method, self.api + path, json=filters)
+            answer = client.request(method, path, json=filters)
             return answer.raise_for_status().json()
 
     def python(self, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:

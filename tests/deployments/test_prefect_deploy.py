@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from deployments.prefect_http import prefect_http
 from deployments.register import PREFECT_FILE, ROOT, register
 
 SAME = (
@@ -84,7 +85,7 @@ def registered(server: httpx.Client) -> dict[str, Any]:
 def test_the_commands_in_the_file_do_what_registering_does(
     prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with httpx.Client(base_url=prefect_server, trust_env=False, timeout=30) as server:
+    with prefect_http(prefect_server) as server:
         empty(server)
         for command in commands_of_the_file():
             run(prefect_server, *command)

@@ -210,12 +210,12 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def summing(code: Path, numbers: Path, compute: str = "local") -> Any:
+def summing(code: Path, numbers: Path, compute: str = "local", before: str = "") -> Any:
     from azure.ai.ml import Input, Output, command
 
     return command(
         code=str(code),
-        command="python sum.py ${{inputs.numbers}} ${{outputs.out}}",
+        command=before + "python sum.py ${{inputs.numbers}} ${{outputs.out}}",
         environment="azureml:any:1",
         compute=compute,
         inputs={"numbers": Input(type="uri_file", path=str(numbers))},
@@ -229,7 +229,8 @@ def test_the_sdk_submits_streams_and_downloads(
 ) -> None:
     numbers = tmp_path / "numbers.txt"
     numbers.write_text("1 2 3")
-    job = ml_client.jobs.create_or_update(summing(code, numbers))
+    # The SDK prints the logs of a job only if it has seen it running.
+    job = ml_client.jobs.create_or_update(summing(code, numbers, before="sleep 2 && "))
     assert job.name is not None
     printed = io.StringIO()
     with redirect_stdout(printed):

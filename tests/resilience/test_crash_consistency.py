@@ -2,7 +2,7 @@
 
 The list of requests is that of a whole run, as the emulator's event log has it, so that a new
 request is covered from the day it appears. All of them take many minutes: without EXHAUSTIVE=1
-(`make test-all`) only those that write are tried.
+(`make test-all`) only those that write what costs money are tried.
 """
 
 import time
@@ -12,7 +12,7 @@ from benchmarks.fleet import Run
 from benchmarks.rig import CLEAN, Rig
 from emulator.control_client import FaultHandle
 from tests.resilience.exhaustive import EXHAUSTIVE
-from tests.resilience.slots import Case, cases, slots
+from tests.resilience.slots import Case, Slot, cases, slots
 
 
 @dataclass
@@ -57,16 +57,22 @@ def is_held(fault: FaultHandle, run: Run) -> bool:
     return False
 
 
+def is_paid_for(slot: Slot) -> bool:
+    """Whether the request makes or removes what costs money, or stays."""
+    return slot.kind == "write" and not slot.operation.startswith(("Blo", "Compute"))
+
+
 def test_killed_at_every_request_and_started_again_all_is_done_once(cloud: Rig) -> None:
     tried = reference(cloud)
     assert len(tried) > 60
     if not EXHAUSTIVE:
-        tried = [case for case in tried if case.slot.kind == "write" and case.moment == "after"]
+        tried = [case for case in tried if case.moment == "after" and is_paid_for(case.slot)]
     outcomes = [kill_at(cloud, case, number) for number, case in enumerate(tried, start=1)]
     failed = [o for o in outcomes if o.again.end() != 0]
     assert not failed, "\n".join(f"{o.case}: {o.again.text[-2000:]}" for o in failed)
     left = cloud.left()
     wrong = [o for o in outcomes if left[o.again.run_key] != CLEAN]
     assert not wrong, "\n".join(f"{o.case}: {left[o.again.run_key]}" for o in wrong)
-    assert sum(o.reached for o in outcomes) > 0.9 * len(outcomes)
+    # Few rows more or less may give the same test data, which is then uploaded already.
+    assert sum(o.reached for o in outcomes) >= 0.75 * len(outcomes)
     assert cloud.claims() == []
