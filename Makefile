@@ -48,7 +48,7 @@ TEST_PARTS := "tests/emulator" "tests/blocks tests/tasks tests/flows" "tests/dep
 test: $(STAMP) ## Run the tests; ARGS='tests/tasks -k plan' runs some of them.
 	@failed=0; \
 	for part in $(if $(ARGS),'$(ARGS)',$(TEST_PARTS)); do \
-	  $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $$part || failed=1; \
+	  $(BIN)/python -m pytest --numprocesses 3 --dist loadfile $$part || failed=1; \
 	done; exit $$failed
 
 test-all: export EXHAUSTIVE := 1

@@ -37,9 +37,9 @@ FAST: dict[str, Any] = {
 """The real steps, one step of training."""
 
 
-def fast(number: int, **settings: Any) -> dict[str, Any]:
-    """A configuration of one training step. Every number is a training of its own."""
-    parameters = FAST["parameters"] | {"learning_rate": 1e-3 + number * 1e-7}
+def fast(learning_rate: float, **settings: Any) -> dict[str, Any]:
+    """A configuration of one training step. Every learning rate is a training of its own."""
+    parameters = FAST["parameters"] | {"learning_rate": learning_rate}
     return {**FAST, "parameters": parameters, **settings}
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from prefect.blocks.core import Block
 from pydantic import Field, PrivateAttr, SecretStr
 
+from blocks.sdk_models import complete_sdk_models
+
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
     from azure.core.credentials import TokenCredential
@@ -158,6 +160,8 @@ class AzureMLWorkspace(Block):
         """A client for the workspace; nothing is sent before its first use."""
         from azure.ai.ml import MLClient
 
+        complete_sdk_models()
+
         address = self.address()
         logging.getLogger(__name__).info(
             "workspace %s in resource group %s, from %s",
@@ -176,6 +180,8 @@ class AzureMLWorkspace(Block):
     def registry_client(self) -> "MLClient":
         """A client for the registry; its address is looked up at once."""
         from azure.ai.ml import MLClient
+
+        complete_sdk_models()
 
         return MLClient(
             self.get_credential(), registry_name=self.registry_name, enable_telemetry=False

@@ -64,7 +64,7 @@ def sweep(workspace: str = "default", dry_run: bool = True) -> SweepReport:
     return report
 
 
-@task(name="look for leftovers", tags=["azureml"], **REMOTE)
+@task(name="look for leftovers", **REMOTE)
 def look_for_leftovers(workspace: str) -> list[Decision]:
     """Everything with this project's tags that costs money, and what should become of it."""
     now = datetime.now(UTC)
@@ -72,7 +72,7 @@ def look_for_leftovers(workspace: str) -> list[Decision]:
     return [decide(owned, now, lambda key: other_holders(key, ""), has_ended) for owned in found]
 
 
-@task(name="end", task_run_name="end {owned.kind} {owned.name}", tags=["azureml"], **REMOTE)
+@task(name="end", task_run_name="end {owned.kind} {owned.name}", **REMOTE)
 def end(workspace: str, owned: Owned) -> bool:
     """Cancel the job or delete the endpoint; False when it had ended by itself."""
     if owned.kind == "job":

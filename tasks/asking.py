@@ -27,7 +27,7 @@ _SAMPLING = {"temperature": 0.6, "top_p": 0.9, "do_sample": True}
 _LONGEST_EXCERPT = 300
 
 
-@task(name="ask the model", task_run_name="ask {endpoint.endpoint}", tags=["azureml"], **REMOTE)
+@task(name="ask the model", task_run_name="ask {endpoint.endpoint}", **REMOTE)
 def ask_model(
     workspace: str, endpoint: LiveEndpoint, conversation: Conversation, max_new_tokens: int
 ) -> Reply:

@@ -36,7 +36,11 @@ REMOTE: dict[str, Any] = {
     "cache_policy": NO_CACHE,
     "persist_result": False,
 }
-"""Options of every task that calls Azure: tried again on transient errors, never cached."""
+"""Options of every task that calls Azure: tried again on transient errors, never cached.
+
+No task has tags: Prefect asks its server for a concurrency slot for each run of one that has, and
+on SQLite that request often meets another write and is repeated after two seconds.
+"""
 
 
 @cache
@@ -85,7 +89,7 @@ def registry_client(name: str) -> "MLClient":
         raise NotFound(error.message, advice) from error
 
 
-@task(name="open the workspace", task_run_name="open workspace {name}", tags=["azureml"], **REMOTE)
+@task(name="open the workspace", task_run_name="open workspace {name}", **REMOTE)
 def open_workspace(name: str) -> str:
     """Sign in and read the workspace, before anything else; returns its ARM id."""
     client = workspace_client(name)

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 _KIND = "amlcompute"
 
 
-@task(name="list VM sizes", task_run_name="list VM sizes", tags=["azureml"], **REMOTE)
+@task(name="list VM sizes", task_run_name="list VM sizes", **REMOTE)
 def list_sizes(workspace: str) -> list[ClusterSize]:
     """The VM sizes that the workspace's region offers for clusters."""
     with explained("Listing the VM sizes of the workspace's region"):
         return [_size(entity) for entity in workspace_client(workspace).compute.list_sizes()]
 
 
-@task(name="list usage", task_run_name="list usage", tags=["azureml"], **REMOTE)
+@task(name="list usage", task_run_name="list usage", **REMOTE)
 def list_usage(workspace: str) -> list[Usage]:
     """The cores in use in the workspace's region against its quotas."""
     with explained("Listing the core quotas of the workspace's region"):
@@ -34,7 +34,6 @@ def list_usage(workspace: str) -> list[Usage]:
 @task(
     name="look at the cluster",
     task_run_name="look at cluster {choice.cluster}",
-    tags=["azureml"],
     **REMOTE,
 )
 def find_cluster(workspace: str, choice: ComputeChoice) -> Cluster | None:
@@ -49,7 +48,6 @@ def find_cluster(workspace: str, choice: ComputeChoice) -> Cluster | None:
 @task(
     name="ensure the cluster",
     task_run_name="ensure cluster {choice.cluster}",
-    tags=["azureml"],
     **REMOTE,
 )
 def ensure_cluster(

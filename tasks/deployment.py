@@ -30,7 +30,6 @@ _REQUEST_TIMEOUT_MS = 90_000
 @task(
     name="deploy the model",
     task_run_name="deploy to {plan.names.endpoint}",
-    tags=["azureml", "paid"],
     **REMOTE,
 )
 def deploy_model(

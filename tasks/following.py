@@ -19,7 +19,7 @@ from tasks.values import JobOutcome, JobRef, Phase
 _LONGEST_LINE = 400
 
 
-@task(name="follow the job", task_run_name="follow {job.name}", tags=["azureml", "paid"], **REMOTE)
+@task(name="follow the job", task_run_name="follow {job.name}", **REMOTE)
 def follow_job(
     workspace: str, job: JobRef, deadlines: Deadlines, poll_seconds: float
 ) -> JobOutcome:

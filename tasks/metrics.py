@@ -18,7 +18,7 @@ CURVES = ("loss", "eval_loss", "learning_rate")
 _NONE = Metrics(run_id=None)
 
 
-@task(name="read the metrics", task_run_name="read metrics of {job}", tags=["azureml"], **REMOTE)
+@task(name="read the metrics", task_run_name="read metrics of {job}", **REMOTE)
 def read_metrics(workspace: str, job: str, experiment: str, folder: str) -> Metrics:
     """The metrics of the job's training run, kept as a table and a loss curve.
 

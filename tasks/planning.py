@@ -26,7 +26,7 @@ _LONGEST_CELL = 300
 _Answer = TypeVar("_Answer")
 
 
-@task(name="look up the model", task_run_name="look up {choice.name}", tags=["azureml"], **REMOTE)
+@task(name="look up the model", task_run_name="look up {choice.name}", **REMOTE)
 def look_up_model(workspace: str, choice: ModelChoice) -> FoundationModel:
     """The foundation model, by version or the latest one."""
     with explained(f"Looking up model {choice.name}"):
@@ -38,7 +38,6 @@ def look_up_model(workspace: str, choice: ModelChoice) -> FoundationModel:
 @task(
     name="look up the component",
     task_run_name="look up {choice.name}",
-    tags=["azureml"],
     **REMOTE,
 )
 def look_up_component(workspace: str, choice: ComponentChoice) -> PipelineComponent:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 @task(
     name="register the model",
     task_run_name="register {plan.names.model}:{plan.names.model_version}",
-    tags=["azureml"],
     **REMOTE,
 )
 def register_model(workspace: str, plan: Plan, job: str, tags: dict[str, str]) -> RegisteredModel:

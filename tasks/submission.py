@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 @task(
     name="choose the attempt",
     task_run_name="choose attempt of {plan.names.run_key}",
-    tags=["azureml"],
     **REMOTE,
 )
 def choose_attempt(workspace: str, plan: Plan) -> Plan:
@@ -68,7 +67,6 @@ def check_may_repeat(job: str, failure: JobFailure, attempt: int, failed: int, m
 @task(
     name="submit the job",
     task_run_name="submit {plan.names.job}",
-    tags=["azureml", "paid"],
     **REMOTE,
 )
 def submit_job(workspace: str, plan: Plan, tags: dict[str, str]) -> JobRef:
@@ -84,9 +82,10 @@ def submit_job(workspace: str, plan: Plan, tags: dict[str, str]) -> JobRef:
             plan.component.name, version=plan.component.version
         )
         job, adopted = _submit(client, build_job(plan, component, tags))
+    reference = _reference(job, adopted)
     done = "adopted" if adopted else "submitted"
-    logger.info("Job %s is %s. Studio: %s", name, done, job.studio_url)
-    return _reference(job, adopted)
+    logger.info("Job %s is %s. Studio: %s", name, done, reference.studio_url)
+    return reference
 
 
 def _submit(client: "MLClient", pipeline_job: Any) -> tuple[Any, bool]:
@@ -103,4 +102,9 @@ def _submit(client: "MLClient", pipeline_job: Any) -> tuple[Any, bool]:
 
 
 def _reference(job: Any, adopted: bool) -> JobRef:
-    return JobRef(name=str(job.name), studio_url=job.studio_url or None, adopted=adopted)
+    url = job.studio_url or None
+    # The SDK adds the tenant to the address, which has it already.
+    address, separator, tenant = (url or "").rpartition("&tid=")
+    if separator and address.endswith(separator + tenant):
+        url = address
+    return JobRef(name=str(job.name), studio_url=url, adopted=adopted)

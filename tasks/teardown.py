@@ -12,7 +12,6 @@ from tasks.ownership import KEEP
 @task(
     name="delete the endpoint",
     task_run_name="delete endpoint {claim.endpoint}",
-    tags=["azureml"],
     **REMOTE,
 )
 def tear_down(claim: Claim) -> tuple[bool, list[str]]:

@@ -43,6 +43,8 @@ def test_a_completed_job_is_gone_on_with(workspace: str, key: str) -> None:
     assert again.names.job == f"ft-{key}-1"
     reference = submit_job.fn(workspace, again, {})
     assert reference.adopted
+    assert reference.studio_url is not None
+    assert reference.studio_url.count("&tid=") == 1
 
 
 def test_a_cancelled_job_is_passed_over(workspace: str, key: str) -> None:

@@ -1,0 +1,11 @@
+"""The run is killed at every request up to the job's submission, and started again each time."""
+
+from benchmarks.rig import Rig
+from tests.resilience.killing import cases_of_a_run, check, kill_at
+
+
+def test_whatever_kills_it_all_is_done_once(cloud: Rig) -> None:
+    tried, _ = cases_of_a_run(cloud)
+    assert tried
+    trainings, missed = kill_at(cloud, tried)
+    check(cloud, trainings, missed, len(tried))
