@@ -5,6 +5,7 @@ from typing import Any
 from prefect import flow
 from prefect.logging.loggers import flow_run_logger
 
+from tasks.cancelling import cancellable, confirm_cancelled
 from tasks.claims import claimed, make_claim, read_claim
 from tasks.compute import ensure_cluster
 from tasks.config import FinetuneConfig
@@ -32,6 +33,7 @@ def undo(flow: Any, flow_run: Any, state: Any) -> None:
         return
     for sentence in undo_run(run_id, str(flow_run.parameters.get("workspace", "default"))):
         logger.warning("%s", sentence)
+    confirm_cancelled(run_id)
 
 
 _DEFAULTS = FinetuneConfig()
@@ -57,7 +59,8 @@ def finetune(config: FinetuneConfig = _DEFAULTS, workspace: str = "default") -> 
             return run
 
         tags = owner_tags(plan, run.flow_run_id)
-        with claimed(make_claim(run.flow_run_id, workspace, plan)):
+        claim = make_claim(run.flow_run_id, workspace, plan)
+        with claimed(claim), cancellable(run.flow_run_id):
             with run.stage("compute"):
                 ensure_cluster(workspace, config.compute, tags, config.deadlines.compute)
 
