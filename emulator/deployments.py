@@ -26,7 +26,6 @@ _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
 _LISTENING = re.compile(rb"^LISTENING (\d+)\s*$", re.MULTILINE)
-_LAST_LINES = 15
 
 
 @dataclass
@@ -87,7 +86,7 @@ class DeploymentProcesses:
 
         A process that ran for the deployment serves until the new one is ready, and goes on
         when the new one fails. `deadline`: the most seconds that loading may take. A process
-        that ends or is not ready by then is an AzureError with the last lines of its log.
+        that ends or is not ready by then is an AzureError.
         """
         key = key.lower()
         log = self.log_path(key)
@@ -215,12 +214,10 @@ class DeploymentProcesses:
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise _not_ready(
-                server,
                 f"The model was not loaded within the {deadline:g} seconds that the liveness "
                 "probe allows",
             ) from None
         raise _not_ready(
-            server,
             f"User container has crashed or terminated (exit code {server.process.returncode})",
         )
 
@@ -264,13 +261,10 @@ def _settle(emulator: "Emulator", resource: dict[str, Any]) -> str:
     return state
 
 
-def _not_ready(server: _Server, reason: str) -> AzureError:
-    lines = tail(server.log, _LAST_LINES)
-    return AzureError(
-        400,
-        "ResourceNotReady",
-        f"{reason}. The last lines of the deployment's log (get_logs shows more):\n{lines}",
-    )
+def _not_ready(reason: str) -> AzureError:
+    # Like Azure's own it says nothing of the container's log, which get_logs shows.
+    guide = "Please see troubleshooting guide, available here: https://aka.ms/oe-tsg"
+    return AzureError(400, "ResourceNotReady", f"{reason}. {guide}#error-resourcenotready")
 
 
 def _size(folder: Path) -> str:

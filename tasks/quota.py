@@ -77,6 +77,12 @@ def check_quota(
             _check_dedicated(usages, [serving], low)
             return low
     _check_dedicated(usages, [training, serving], findings)
+    if low.problems:
+        first = findings.problems[0]
+        findings.problems[0] = QuotaExceeded(
+            f"{first.message} Low-priority nodes are no way out: {low.problems[0].message}",
+            first.advice,
+        )
     return findings
 
 

@@ -29,7 +29,7 @@ def test_without_any_cores_the_plan_is_refused(cloud: Cloud) -> None:
     cloud.control.exhaust_quota(FAMILY)
     cloud.control.exhaust_quota("*Low Priority*")
     said = cloud.runs(compute__cluster="of-nothing", **ELSEWHERE)
-    cloud.refuses(said, "quota", "quota of", FAMILY, "vCPUs are needed", "Ask for more")
+    cloud.refuses(said, "quota", "quota of", FAMILY, "vCPUs are needed", "no way out", "Ask for")
     assert "compute" not in said.report["seconds"]
     assert "of-nothing" not in cloud.clusters()
 

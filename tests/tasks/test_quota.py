@@ -77,7 +77,7 @@ def test_a_new_cluster_falls_back_to_low_priority() -> None:
     assert not found.problems
     assert "low-priority nodes, which Azure may take away" in found.warnings[0]
     assert "low-priority" in found.lines[0]
-    assert check({FAMILY: (0, 30), LOW: (0, 47)}).problems
+    assert "no way out" in check({FAMILY: (0, 30), LOW: (0, 47)}).problems[0].message
     assert check({FAMILY: (0, 20), LOW: (0, 48)}).problems  # the endpoint cannot
 
 
