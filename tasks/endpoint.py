@@ -31,11 +31,7 @@ def ensure_endpoint(
         operation = None
         if existing is None:
             operation = begin(lambda: client.online_endpoints.begin_create_or_update(wanted))
-        seen = wait(
-            f"Endpoint {name}",
-            look_at_resource(lambda: client.online_endpoints.get(name), operation),
-            Patience({Phase.RUNNING: minutes * 60}, interval=10),
-        )
+        seen = _wait(client, name, f"Endpoint {name}", operation, minutes)
     if seen.phase is not Phase.SUCCEEDED:
         raise DeploymentFailed(
             f"Endpoint {name} was not created: its state is {seen.status}.",
@@ -58,17 +54,20 @@ def send_traffic(
     endpoint.traffic, endpoint.tags = {deployment: 100}, marked
     with explained(f"Sending the traffic of {name} to {deployment}"):
         operation = begin(lambda: client.online_endpoints.begin_create_or_update(endpoint))
-        seen = wait(
-            f"Traffic of endpoint {name}",
-            look_at_resource(lambda: client.online_endpoints.get(name), operation),
-            Patience({Phase.RUNNING: minutes * 60}, interval=10),
-        )
+        seen = _wait(client, name, f"Traffic of endpoint {name}", operation, minutes)
     if seen.phase is not Phase.SUCCEEDED:
         raise DeploymentFailed(
             f"Endpoint {name} did not take its traffic: its state is {seen.status}.",
             "Look at it in the studio and run again.",
         )
     return seen.resource
+
+
+def _wait(
+    client: "MLClient", name: str, what: str, operation: Any | None, minutes: float
+) -> Observation:
+    look = look_at_resource(lambda: client.online_endpoints.get(name), operation)
+    return wait(what, look, Patience({Phase.RUNNING: minutes * 60}, interval=10))
 
 
 def begin(call: Any) -> Any | None:

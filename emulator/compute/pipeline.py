@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import uuid
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulator.compute.children import child_resource
-from emulator.compute.plan import ROOT, Plan, Step, StepInput
+from emulator.compute.plan import ROOT, Group, Plan, Step, StepInput
 from emulator.compute.records import Error, execution_log, system_log, user_log
 from emulator.compute.step import StepJob, bound_value, planned_outputs
 from emulator.compute.values import Data
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
+
+
+class _Made(NamedTuple):
+    """A job that was made for a node of the graph."""
+
+    path: str
+    name: str
+    experiment: str
+    inputs: dict[str, Any]
+    outputs: dict[str, dict[str, str]]
 
 
 class PipelineRun:
@@ -90,24 +101,19 @@ class PipelineRun:
     def _create(self, step: Step) -> StepJob:
         """Make the step's job, and those of the pipeline components around it."""
         parent = self._group(step.parent)
-        name = self._names[step.key] = str(uuid.uuid4())
-        outputs = planned_outputs(step.outputs, self._names, self._plan.datastore)
-        for output, place in outputs.items():
+        made = self._record(step.key, step, parent, lambda name: [user_log(name), system_log(name)])
+        for output, place in made.outputs.items():
             self._written[step.key, output] = Data(place["uri"], place["type"])
-        path = f"{self._jobs_path}/{name}"
-        inputs = self._bound(step.inputs)
-        resource = child_resource(self._runner.emulator, path, self._path, parent, step, inputs)
-        resource["properties"]["outputs"] |= _output_bodies(outputs)
-        self._runner.records.begin(
-            path,
-            resource,
-            parent=parent,
-            root=self._root,
-            outputs=outputs,
-            logs=[user_log(name), system_log(name)],
+        return StepJob(
+            made.path,
+            made.name,
+            self._root,
+            parent,
+            made.experiment,
+            step,
+            made.inputs,
+            made.outputs,
         )
-        experiment = resource["properties"]["experimentName"]
-        return StepJob(path, name, self._root, parent, experiment, step, inputs, outputs)
 
     def _group(self, key: str) -> str:
         """The name of the job of a pipeline component, made when its first step begins."""
@@ -115,24 +121,26 @@ class PipelineRun:
             return self._names[key]
         group = self._plan.groups[key]
         parent = self._group(group.parent)
+        made = self._record(key, group, parent, lambda name: [execution_log(name)])
+        self._runner.records.move(made.path, "Running")
+        outer = self._tracked.get(group.parent)
+        self._tracked[key] = asyncio.create_task(self._track(made.name, outer))
+        return made.name
+
+    def _record(
+        self, key: str, node: Step | Group, parent: str, logs: Callable[[str], list[str]]
+    ) -> _Made:
+        """Keep a new job for the node of the graph; `logs` gives its log files by its name."""
         name = self._names[key] = str(uuid.uuid4())
-        outputs = planned_outputs(group.outputs, self._names, self._plan.datastore)
+        outputs = planned_outputs(node.outputs, self._names, self._plan.datastore)
         path = f"{self._jobs_path}/{name}"
-        inputs = self._bound(group.inputs)
-        resource = child_resource(self._runner.emulator, path, self._path, parent, group, inputs)
+        inputs = self._bound(node.inputs)
+        resource = child_resource(self._runner.emulator, path, self._path, parent, node, inputs)
         resource["properties"]["outputs"] |= _output_bodies(outputs)
         self._runner.records.begin(
-            path,
-            resource,
-            parent=parent,
-            root=self._root,
-            outputs=outputs,
-            logs=[execution_log(name)],
+            path, resource, parent=parent, root=self._root, outputs=outputs, logs=logs(name)
         )
-        self._runner.records.move(path, "Running")
-        outer = self._tracked.get(group.parent)
-        self._tracked[key] = asyncio.create_task(self._track(name, outer))
-        return name
+        return _Made(path, name, resource["properties"]["experimentName"], inputs, outputs)
 
     async def _track(self, name: str, outer: asyncio.Task[None] | None) -> None:
         """Give a pipeline component's job its MLflow run, after that of the one around it."""

@@ -57,7 +57,7 @@ class Service:
 
 
 @contextmanager
-def blob_service(state: Path) -> Iterator[Service]:
+def _running(state: Path) -> Iterator[Service]:
     """Serve a Blob service for a state folder until the block ends."""
     config = make_config(state, {})
     tokens = Tokens(config)
@@ -86,3 +86,16 @@ def blob_service(state: Path) -> Iterator[Service]:
 def error_of(error: pytest.ExceptionInfo[HttpResponseError]) -> tuple[int | None, str]:
     code = error.value.error_code  # type: ignore[attr-defined]
     return error.value.status_code, str(getattr(code, "value", code))
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service for the tests of one file."""
+    with _running(tmp_path_factory.mktemp("state")) as running:
+        yield running
+
+
+@pytest.fixture
+def container(service: Service) -> ContainerClient:
+    """An empty container of its own."""
+    return service.new_container()

@@ -1,6 +1,5 @@
 """Blobs, blocks, ranges and listings as the real storage client sees them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,18 +16,9 @@ from azure.storage.blob import BlobBlock, ContainerClient, ContentSettings
 
 from emulator.blob_store import BlobStore
 from emulator.store import Store
-from tests.emulator.blob_support import Service, blob_service, error_of
+from tests.emulator.blob_support import Service, container, error_of, service
 
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with blob_service(tmp_path_factory.mktemp("state")) as running:
-        yield running
-
-
-@pytest.fixture
-def container(service: Service) -> ContainerClient:
-    return service.new_container()
+__all__ = ["container", "service"]  # fixtures
 
 
 def test_a_blob_comes_back_with_its_properties(container: ContainerClient) -> None:

@@ -1,7 +1,6 @@
 """Keys, signatures and tokens of the Blob service, and what they do not open."""
 
 import socket
-from collections.abc import Iterator
 from uuid import uuid4
 
 import httpx
@@ -20,18 +19,9 @@ from azure.storage.blob import (
 )
 
 from emulator.blob_store import BlobError
-from tests.emulator.blob_support import Service, blob_service, error_of
+from tests.emulator.blob_support import Service, container, error_of, service
 
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with blob_service(tmp_path_factory.mktemp("state")) as running:
-        yield running
-
-
-@pytest.fixture
-def container(service: Service) -> ContainerClient:
-    return service.new_container()
+__all__ = ["container", "service"]  # fixtures
 
 
 def test_a_wrong_key_is_refused(service: Service, container: ContainerClient) -> None:
