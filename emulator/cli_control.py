@@ -133,6 +133,7 @@ def _fault_options(add: argparse.ArgumentParser) -> None:
     add.add_argument("--effect", action="store_true", help="with --status: it happens all the same")
     add.add_argument("--reset", choices=["before", "after"])
     add.add_argument("--body", choices=["broken", "cut", "empty"])
+    add.add_argument("--merge", type=json.loads, metavar="JSON", help="merged into the answer")
     add.add_argument("--hold", choices=["before", "after"])
     add.add_argument("--token", help="expired, revoked, or seconds")
     add.add_argument("--lro", choices=["fail", "never"], help="the long-running operation's end")
@@ -144,7 +145,7 @@ def _rule(options: argparse.Namespace) -> dict[str, Any]:
         for name in ("operation", "method", "host", "path", "after", "probability", "seed")
         if (value := getattr(options, name)) is not None
     }
-    names = ("delay", "status", "reset", "body", "hold", "token")
+    names = ("delay", "status", "reset", "body", "merge", "hold", "token")
     action: dict[str, Any] = {
         name: value for name in names if (value := getattr(options, name)) is not None
     }

@@ -1,8 +1,9 @@
 """One request and its answer, taken apart so that a fault can come between."""
 
 import asyncio
+import json
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -121,9 +122,40 @@ class Exchange:
             transport_of(self._scope).abort()
             await self._until_lost()
 
+    async def answer_merged(self, messages: list[Message], patch: dict[str, Any]) -> None:
+        """Send a kept answer with the patch merged into its JSON; what is no object stays."""
+        start, *rest = messages
+        try:
+            content = json.loads(b"".join(message.get("body", b"") for message in rest))
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            await self.answer(messages)
+            return
+        body = json.dumps(merged(content, patch)).encode()
+        kept = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
+        headers = [*kept, (b"content-length", str(len(body)).encode())]
+        await self.answer(
+            [{**start, "headers": headers}, {"type": "http.response.body", "body": body}]
+        )
+
     async def _until_lost(self) -> None:
         """Wait until the server knows that its connection is gone, else it would answer 500."""
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await self.read()
                 await self.gone()
+
+
+def merged(content: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+    """The content after a JSON merge patch: None removes, objects merge, the rest replaces."""
+    result = dict(content)
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, dict):
+            inner = result.get(name)
+            result[name] = merged(inner if isinstance(inner, dict) else {}, value)
+        else:
+            result[name] = value
+    return result

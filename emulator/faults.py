@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
-_ACTIONS = ("status", "reset", "body", "operation", "token", "hold")
+_ACTIONS = ("status", "reset", "body", "merge", "operation", "token", "hold")
 _OF_STATUS = ("headers", "code", "message", "effect")
 
 Seconds = Annotated[float, Field(ge=0, le=86400)]
@@ -39,6 +39,8 @@ class Action(BaseModel):
     effect: bool = False
     reset: Literal["before", "after"] | None = None
     body: Literal["broken", "cut", "empty"] | None = None
+    merge: dict[str, Any] | None = None
+    """A JSON merge patch (RFC 7396) for the body of the answer."""
     operation: OperationEnd | Literal["never"] | None = None
     token: Literal["expired", "revoked"] | Annotated[int, Field(ge=1, le=86400)] | None = None
     hold: Literal["before", "after"] | None = None

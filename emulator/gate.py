@@ -79,6 +79,8 @@ class Gate:
             await exchange.break_off()
         elif action.body is not None:
             await exchange.answer_broken(await exchange.perform(), action.body)
+        elif action.merge is not None:
+            await exchange.answer_merged(await exchange.perform(), action.merge)
         elif action.hold is not None:
             await _hold(fault, action.hold, exchange)
         elif action.token is not None and exchange.event.operation != "Identity_Token":

@@ -18,6 +18,7 @@ from azure.core.exceptions import (
 )
 
 from emulator.control_client import Control
+from emulator.exchange import merged
 from tests.emulator.running import RunningEmulator
 
 if TYPE_CHECKING:
@@ -166,6 +167,24 @@ def test_an_empty_answer_is_broken_too(client: "MLClient", control: Control) -> 
     with control.fault("Compute_Delete", body="broken") as fault:
         client.compute.begin_delete("broken-delete").result()
         assert fault.refresh().fired == 1
+
+
+def test_another_answer(client: "MLClient", control: Control) -> None:
+    patch = {"properties": {"description": "of a fault", "tags": None, "isArchived": True}}
+    with control.fault("DataVersions_Get", merge=patch):
+        other = client.data.get("warm", version="1")
+    assert other.description == "of a fault"
+    assert client.data.get("warm", version="1").description != "of a fault"
+
+
+def test_a_patch_removes_merges_and_replaces() -> None:
+    content = {"a": {"b": 1, "c": 2}, "d": [1], "e": "text"}
+    assert merged(content, {"a": {"b": None, "f": 3}, "d": [2], "e": {"g": 1}}) == {
+        "a": {"c": 2, "f": 3},
+        "d": [2],
+        "e": {"g": 1},
+    }
+    assert content["a"] == {"b": 1, "c": 2}
 
 
 def test_a_delay(client: "MLClient", control: Control) -> None:

@@ -25,6 +25,18 @@ def test_without_dedicated_cores_the_cluster_is_made_of_low_priority_nodes(cloud
     cloud.leaves_nothing(said)
 
 
+def test_a_provider_that_is_not_registered_is_named(cloud: Cloud) -> None:
+    with cloud.control.fault("Providers_Get", merge={"registrationState": "NotRegistered"}):
+        said = cloud.runs()
+    cloud.refuses(
+        said,
+        "bad input",
+        "not registered the resource provider Microsoft.MachineLearningServices",
+        "it is NotRegistered",
+        "az provider register",
+    )
+
+
 def test_without_any_cores_the_plan_is_refused(cloud: Cloud) -> None:
     cloud.control.exhaust_quota(FAMILY)
     cloud.control.exhaust_quota("*Low Priority*")

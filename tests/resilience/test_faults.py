@@ -16,6 +16,7 @@ from tasks.errors import explain
 from tests.resilience.exhaustive import EXHAUSTIVE
 from tests.resilience.stages import Stages, in_a_flow
 
+STORAGE_RETRY = "azure.storage.blob._shared.policies.ExponentialRetry"
 DOCS = Path(__file__).parents[2] / "docs" / "resilience.md"
 BEGIN, END = "<!-- outcomes: begin -->\n", "<!-- outcomes: end -->\n"
 
@@ -91,6 +92,8 @@ def stages(
         for name, value in cloud.fleet.environment.items():
             patch.setenv(name, value)
         patch.setenv("FINETUNE_HOME", str(folder / "home"))
+        # The storage SDK waits 15 seconds and more before it tries again; it tries as often.
+        patch.setattr(f"{STORAGE_RETRY}.get_backoff_time", lambda *_: 0.2)
         AzureMLWorkspace().save("faults", overwrite=True, _sync=True)  # type: ignore[call-arg]
         forget_clients()
         yield Stages("faults", folder)
