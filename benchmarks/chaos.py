@@ -25,9 +25,9 @@ from benchmarks.fleet import Run
 from benchmarks.prefect_server import prefect_server
 from benchmarks.rig import Left, Rig, rig
 
-LIFE_SECONDS = 4.0
+LIFE_SECONDS = 3.0
 """A run is killed after a random part of this; the next one gets as much more, and so on."""
-MOST_KILLS = 6
+MOST_KILLS = 4
 RESULTS = Path(".local/chaos/chaos.json")
 
 

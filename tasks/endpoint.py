@@ -110,9 +110,9 @@ def delete_endpoint(client: "MLClient", name: str, minutes: float) -> bool:
     if find_endpoint(client, name) is None:
         return False
     with explained(f"Deleting endpoint {name}"):
-        wait(
-            f"Deleting endpoint {name}", look, Patience({Phase.RUNNING: minutes * 60}, interval=10)
-        )
+        seconds = minutes * 60
+        limits = Patience({Phase.RUNNING: seconds}, interval=10, error_limit=min(900, seconds))
+        wait(f"Deleting endpoint {name}", look, limits)
     return True
 
 

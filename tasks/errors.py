@@ -182,6 +182,15 @@ def explain(error: BaseException, doing: str) -> UserError | None:
         )
     if "RESOURCE NOT FOUND" in str(getattr(error, "error_type", "")).replace("_", " ").upper():
         kinds.add(_SDK_MISSING)
+    unreadable = "azure.core.exceptions.DecodeError" in kinds
+    failed_later = status is not None and status < 400 and not _BAD_INPUT.search(code)
+    if unreadable or failed_later:
+        return UserError(
+            message,
+            "The service failed, not what it was asked for: look at Azure's status and run again; "
+            "work that is done already is adopted.",
+            ErrorKind.SERVICE,
+        )
     return _by_status(status, kinds, message)
 
 
@@ -213,6 +222,8 @@ def _by_status(status: int | None, kinds: set[str], message: str) -> UserError:
     return UserError(message, "Correct what the message names and run again.")
 
 
+_BAD_INPUT = re.compile(r"bad|invalid|user|validation|notfound|unsupported", re.IGNORECASE)
+"""Codes of an operation that was accepted and failed, by the fault of who asked for it."""
 _DISK_ERRORS = {
     errno.EACCES,
     errno.EDQUOT,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.errors import DeadlineExceeded, UserError, azure_code_and_text, is_transient
+from tasks.errors import DeadlineExceeded, ErrorKind, UserError, azure_code_and_text, is_transient
 from tasks.values import Phase
 
 
@@ -92,6 +92,7 @@ def _gave_up(what: str, error: Exception, limit: float) -> UserError:
     return UserError(
         f"{what} could not be looked at for {_duration(limit)}: {text}",
         "It may still be running: run again to adopt it once the service answers.",
+        ErrorKind.SERVICE,
     )
 
 
