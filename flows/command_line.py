@@ -21,7 +21,7 @@ from tasks.clients import forget_clients
 from tasks.config import FinetuneConfig
 from tasks.errors import explain
 from tasks.ownership import home
-from tasks.report import RunReport, error_text, summary_rows
+from tasks.recording import Record, error_text
 
 DEFAULT_BLOCK = "default"
 
@@ -110,12 +110,12 @@ def _require_home() -> None:
         ) from error
 
 
-def print_summary(report: RunReport) -> None:
+def print_summary(report: Record) -> None:
     """The run in a table, and where the report lies."""
     table = Table(show_header=False, title=f"finetune: {report.flow_run_name}")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for label, text in summary_rows(report):
+    for label, text in report.summary():
         table.add_row(label, text)
     Console().print(table)
     print(f"Report: {report.folder / 'report.json'}")

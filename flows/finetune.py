@@ -6,18 +6,19 @@ from prefect import flow
 from prefect.logging.loggers import flow_run_logger
 
 from tasks.cancelling import cancellable, confirm_cancelled
-from tasks.claims import claimed, make_claim, read_claim
+from tasks.claims import claimed, make_claim
 from tasks.compute import ensure_cluster
 from tasks.config import FinetuneConfig
 from tasks.drift import remember_plan
 from tasks.metrics import read_metrics
 from tasks.ownership import home, owner_tags
 from tasks.planning import decide_plan, look_around
+from tasks.recording import recording
 from tasks.registration import register_model
-from tasks.report import RunReport, recording
+from tasks.report import RunReport
 from tasks.training import train
 from tasks.trial import end_trial, try_model
-from tasks.undoing import undo_run
+from tasks.undoing import is_wanted_undone, undo_run
 
 
 def undo(flow: Any, flow_run: Any, state: Any) -> None:
@@ -27,8 +28,7 @@ def undo(flow: Any, flow_run: Any, state: Any) -> None:
     unless `cancel_on_crash` is set. The sweep ends what nobody comes back for.
     """
     run_id, logger = str(flow_run.id), flow_run_logger(flow_run, flow)
-    claim = read_claim(run_id)
-    if state.is_crashed() and not (claim and (claim.stopped or claim.cancel_on_crash)):
+    if state.is_crashed() and not is_wanted_undone(run_id):
         logger.warning("The run has died. Start it again: it goes on from where Azure is.")
         return
     for sentence in undo_run(run_id, str(flow_run.parameters.get("workspace", "default"))):
@@ -47,7 +47,7 @@ def finetune(config: FinetuneConfig = _DEFAULTS, workspace: str = "default") -> 
         config: Model, data, training parameters, cluster, endpoint and deadlines.
         workspace: Name of the Azure ML Workspace block.
     """
-    with recording(workspace) as run:
+    with recording(RunReport(workspace=workspace)) as run:
         with run.stage("look"):
             found = look_around(workspace, config, home() / "data")
 
@@ -74,11 +74,12 @@ def finetune(config: FinetuneConfig = _DEFAULTS, workspace: str = "default") -> 
             with run.stage("register"):
                 run.model = register_model(workspace, plan, job, tags)
 
-            try:
-                try_model(run, workspace, plan, run.model, tags)
-            finally:
-                with run.stage("tear down"):
-                    end_trial(run, make_claim(run.flow_run_id, workspace, plan))
+            if config.serving.test:
+                try:
+                    try_model(run, workspace, plan, run.model, tags)
+                finally:
+                    with run.stage("tear down"):
+                        end_trial(run, make_claim(run.flow_run_id, workspace, plan))
             remember_plan(workspace, plan, job)
         return run
 

@@ -7,11 +7,21 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 ParameterValue = str | int | float | bool
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """One group of settings: it never changes, and an unknown setting is an error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ModelChoice(_Section):
+def check_parameter_names(parameters: dict[str, ParameterValue]) -> dict[str, ParameterValue]:
+    """Raise ValueError for a name that no input of a component can have."""
+    for name in parameters:
+        if not name.isidentifier():
+            raise ValueError(f"parameter name {name!r} is not an input name of a component")
+    return parameters
+
+
+class ModelChoice(Section):
     """The foundation model to fine-tune."""
 
     name: str = Field(
@@ -27,7 +37,7 @@ class ModelChoice(_Section):
     )
 
 
-class DatasetChoice(_Section):
+class DatasetChoice(Section):
     """The conversations to train on, from the Hugging Face hub."""
 
     name: str = Field(
@@ -55,7 +65,7 @@ class DatasetChoice(_Section):
     seed: int = Field(42, description="Chooses the sample conversation that is sent to the model.")
 
 
-class ComputeChoice(_Section):
+class ComputeChoice(Section):
     """The cluster that runs the job."""
 
     cluster: str = Field(
@@ -74,9 +84,14 @@ class ComputeChoice(_Section):
     )
 
 
-class ServingChoice(_Section):
+class ServingChoice(Section):
     """The endpoint on which the fine-tuned model is tried."""
 
+    test: bool = Field(
+        True,
+        description="Deploy the model, ask it once and delete the endpoint. Off: the run ends with "
+        "the registered model.",
+    )
     size: str = Field("Standard_NC24ads_A100_v4", description="VM size of the deployment.")
     instances: int = Field(1, ge=1, description="Number of instances of the deployment.")
     deployment: str = Field("demo", min_length=3, max_length=32, description="Deployment name.")
@@ -88,7 +103,7 @@ class ServingChoice(_Section):
     )
 
 
-class ComponentChoice(_Section):
+class ComponentChoice(Section):
     """The registry's pipeline component that does the fine-tuning."""
 
     name: str = Field("chat_completion_pipeline", description="Name of the component.")
@@ -97,7 +112,7 @@ class ComponentChoice(_Section):
     )
 
 
-class Deadlines(_Section):
+class Deadlines(Section):
     """How long each kind of waiting may take, in minutes. Work past its deadline is cancelled."""
 
     compute: float = Field(20, gt=0, description="Minutes for the cluster to be provisioned.")
@@ -108,7 +123,7 @@ class Deadlines(_Section):
     )
 
 
-class FinetuneConfig(_Section):
+class FinetuneConfig(Section):
     """Everything that one fine-tuning run is made from. The defaults run as they are."""
 
     model: ModelChoice = Field(
@@ -186,15 +201,7 @@ class FinetuneConfig(_Section):
         False, description="Stop after the plan: nothing is created and nothing is billed."
     )
 
-    @field_validator("parameters")
-    @classmethod
-    def _names_are_identifiers(
-        cls, parameters: dict[str, ParameterValue]
-    ) -> dict[str, ParameterValue]:
-        for name in parameters:
-            if not name.isidentifier():
-                raise ValueError(f"parameter name {name!r} is not an input name of a component")
-        return parameters
+    _names = field_validator("parameters")(check_parameter_names)
 
 
 ParameterOrigin = Literal["user", "model default", "component default", "run"]

@@ -42,13 +42,18 @@ def names(
         job="",
         display_name=display_name(config, model, component, parameters),
         experiment=config.experiment or f"chat_completion_{clean(model.name, '.')}",
-        model=f"{clean(model.name)}-{clean(config.dataset.name.rsplit('/', 1)[-1], '_')}",
+        model=model_name(model.name, config.dataset.name),
         model_version="",
         endpoint="",
         deployment=config.serving.deployment,
         cluster=config.compute.cluster,
     )
     return for_attempt(first, config.attempt)
+
+
+def model_name(model: str, dataset: str) -> str:
+    """Name of the fine-tuned model: the foundation model's and the dataset's."""
+    return f"{clean(model)}-{clean(dataset.rsplit('/', 1)[-1], '_')}"
 
 
 def for_attempt(names: Names, attempt: int) -> Names:

@@ -154,6 +154,8 @@ def _cluster(draft: Draft) -> str:
 
 def _endpoint(draft: Draft) -> str:
     serving, names = draft.config.serving, draft.names
+    if not serving.test:
+        return "none: the run ends with the registered model"
     size = draft.serving_size.name if draft.serving_size else serving.size
     end = "kept, and billed, after the run" if serving.keep_endpoint else "deleted after the run"
     name = f"{names.endpoint}/{names.deployment}: " if names else ""

@@ -60,10 +60,10 @@ def estimate(
     deadlines = config.deadlines
     cluster_hours = config.max_attempts * (deadlines.queue + deadlines.run) / 60
     cluster_hours += config.compute.idle_seconds / 3600
-    endpoint_hours = 2 * deadlines.deploy / 60
+    endpoint_hours = 2 * deadlines.deploy / 60 if config.serving.test else 0.0
     per_hour = training and nodes * training[0]
     endpoint_per_hour = serving and config.serving.instances * serving[0]
-    without_end = config.serving.keep_endpoint and endpoint_per_hour != 0
+    without_end = config.serving.test and config.serving.keep_endpoint and endpoint_per_hour != 0
     most = None
     if per_hour is not None and endpoint_per_hour is not None and not without_end:
         most = round(per_hour * cluster_hours + endpoint_per_hour * endpoint_hours, 2)

@@ -1,8 +1,13 @@
 """Undoing what a run that was stopped has going on: its job is cancelled, its endpoint deleted."""
 
 import logging
+import uuid
+from collections import defaultdict
 from collections.abc import Callable
 from itertools import islice
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 
 from tasks.claims import Claim, has_ended, other_holders, read_claim, release
 from tasks.clients import workspace_client
@@ -17,16 +22,41 @@ _log = logging.getLogger(__name__)
 
 
 def undo_run(flow_run_id: str, workspace: str) -> list[str]:
-    """Cancel the run's job and delete its endpoint; sentences that say what became of each.
+    """Cancel the run's jobs and delete its endpoint; sentences that say what became of each.
 
     What the run wrote down on this machine says what that is; else the tags in the workspace do.
     What another living run works on as well is left to it. Every part is tried; an error in one
     is told among the sentences, and the claim then stays for another try.
     """
-    claim = read_claim(flow_run_id) or find_by_tags(flow_run_id, workspace)
-    if claim is None:
-        return []
-    if others := other_holders(claim.run_key, flow_run_id):
+    claim = read_claim(flow_run_id)
+    claims = [claim] if claim else find_by_tags(flow_run_id, workspace)
+    return [sentence for claim in claims for sentence in _undo(claim)]
+
+
+def undo_children(flow_run_id: str, workspace: str, crashed: bool) -> list[str]:
+    """The same for the runs that a run has started inside itself.
+
+    `crashed`: its process has died. Then only what is to be undone even so is undone.
+    """
+    parent = FlowRunFilterParentFlowRunId(any_=[uuid.UUID(flow_run_id)])
+    with get_client(sync_client=True) as client:
+        children = client.read_flow_runs(flow_run_filter=FlowRunFilter(parent_flow_run_id=parent))
+    return [
+        sentence
+        for child in children
+        if not crashed or is_wanted_undone(str(child.id))
+        for sentence in undo_run(str(child.id), workspace)
+    ]
+
+
+def is_wanted_undone(flow_run_id: str) -> bool:
+    """Whether what the run has under way is ended although nobody has stopped it: it has died."""
+    claim = read_claim(flow_run_id)
+    return claim is not None and (claim.stopped or claim.cancel_on_crash)
+
+
+def _undo(claim: Claim) -> list[str]:
+    if others := other_holders(claim.run_key, claim.flow_run_id):
         release(claim)
         return [f"Job and endpoint are left to {', '.join(others)}, with the same training."]
     told = [
@@ -86,29 +116,24 @@ def _other_owner(tags: dict[str, str] | None, flow_run_id: str) -> str | None:
     return None if ended else f"it belongs to run {owner}, which is not over"
 
 
-def find_by_tags(flow_run_id: str, workspace: str) -> Claim | None:
-    """The run's living job and its endpoint, by the tags that it gave them; None for neither."""
+def find_by_tags(flow_run_id: str, workspace: str) -> list[Claim]:
+    """The run's living jobs and its endpoints, by the tags that it gave them.
+
+    What has the same run key is one claim.
+    """
     client = workspace_client(workspace)
     jobs = (
         job
         for job in islice(client.jobs.list(), _JOBS_TO_SEARCH)
-        if job is not None
-        and (job.tags or {}).get(FLOW_RUN) == flow_run_id
-        and not job_phase(job.status).ended
+        if job is not None and not job_phase(job.status).ended
     )
-    endpoints = (
-        endpoint
-        for endpoint in client.online_endpoints.list()
-        if (endpoint.tags or {}).get(FLOW_RUN) == flow_run_id
-    )
-    job, endpoint = next(jobs, None), next(endpoints, None)
-    found = job or endpoint
-    if found is None:
-        return None
-    return Claim(
-        flow_run_id=flow_run_id,
-        workspace=workspace,
-        run_key=(found.tags or {}).get(RUN_KEY, ""),
-        job=None if job is None else str(job.name),
-        endpoint=None if endpoint is None else str(endpoint.name),
-    )
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for kind, entities in (("job", jobs), ("endpoint", client.online_endpoints.list())):
+        for entity in entities:
+            tags: dict[str, str] = entity.tags or {}
+            if tags.get(FLOW_RUN) == flow_run_id:
+                found[tags.get(RUN_KEY, "")][kind] = str(entity.name)
+    return [
+        Claim(flow_run_id=flow_run_id, workspace=workspace, run_key=key, **names)
+        for key, names in found.items()
+    ]

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from emulator.resource_manager.sizes import describe, find_size
 from tests.emulator.running import ROOT
 from tests.flows.bad_input_support import arguments_of, left_behind
 from tests.flows.cloud_support import FAST, Cloud, secrets, with_proxy
@@ -44,6 +45,18 @@ def test_without_any_cores_the_plan_is_refused(cloud: Cloud) -> None:
     cloud.refuses(said, "quota", "quota of", FAMILY, "vCPUs are needed", "no way out", "Ask for")
     assert "compute" not in said.report["seconds"]
     assert "of-nothing" not in cloud.clusters()
+
+
+def test_a_plan_that_may_cost_too_much_is_refused(cloud: Cloud) -> None:
+    size = find_size("Standard_NC24ads_A100_v4")
+    assert size is not None
+    priced = describe(size)
+    for price in priced["estimatedVMPrices"]["values"]:
+        price["retailPrice"] = 4.0
+    with cloud.control.fault("VirtualMachineSizes_List", merge={"value": [priced]}):
+        said = cloud.runs(compute__cluster="too-dear", max_cost=100)
+    cloud.refuses(said, "bad input", "may cost up to", "max_cost = 100 USD", "deadlines.run")
+    assert "too-dear" not in cloud.clusters()
 
 
 def test_a_cluster_that_is_refused_in_both_tiers_leaves_none(cloud: Cloud) -> None:

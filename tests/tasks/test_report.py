@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import EndpointError
-from tasks.report import RunReport, error_text, recording, report_markdown, summary_rows
+from tasks.recording import error_text, recording
+from tasks.report import RunReport
 from tasks.values import JobOutcome, JobRef, MetricPoint, Metrics
 from tests.tasks.test_job import plan
 
@@ -47,7 +48,7 @@ def test_metrics_bring_the_first_and_last_evaluation_loss() -> None:
 
 
 def test_a_run_that_fails_is_recorded_with_its_error(folder: Path) -> None:
-    with pytest.raises(EndpointError), recording("default"):
+    with pytest.raises(EndpointError), recording(RunReport(workspace="default")):
         raise EndpointError("It answered 500.", "Read the logs.")
     written = json.loads((folder / "latest" / "report.json").read_text())
     assert written["status"] == "failed"
@@ -56,7 +57,7 @@ def test_a_run_that_fails_is_recorded_with_its_error(folder: Path) -> None:
 
 
 def test_a_run_that_ends_is_completed_and_its_stages_are_timed(folder: Path) -> None:
-    with recording("default") as run:
+    with recording(RunReport(workspace="default")) as run:
         with run.stage("job"):
             pass
         with run.stage("job"):
@@ -92,8 +93,8 @@ def test_the_summary_tells_what_a_person_asks() -> None:
         deleted=["endpoint e"],
         seconds={"job": 61.2},
     )
-    rows = dict(summary_rows(made))
+    rows = dict(made.summary())
     assert rows["job"] == "ft-1, Completed, adopted"
     assert rows["deleted"] == "endpoint e"
     assert rows["seconds"] == "job 61; 61 in all"
-    assert "| job | ft-1, Completed, adopted |" in report_markdown(made)
+    assert "| job | ft-1, Completed, adopted |" in made.markdown()

@@ -75,8 +75,7 @@ def test_on_another_machine_the_tags_say_what_it_was(
     run = start_run()
     claim = work(workspace, key, run)
     monkeypatch.setenv("FINETUNE_HOME", f"{tmp_path}/elsewhere")
-    found = find_by_tags(run, workspace)
-    assert found is not None
+    (found,) = find_by_tags(run, workspace)
     assert (found.job, found.endpoint, found.run_key) == (claim.job, claim.endpoint, key)
     undo_run(run, workspace)
     assert not is_left(workspace, key)
