@@ -26,7 +26,7 @@ def prefect_server(home: Path) -> Iterator[str]:
     os.environ["PREFECT_HOME"] = str(home)  # for the runs
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
+            [sys.executable, "-m", "deployments.prefect_server", "--port", str(port)],
             env=environment,
             stdout=log,
             stderr=log,
