@@ -19,7 +19,7 @@ _START_SECONDS = 120
 def prefect_server(home: Path) -> Iterator[str]:
     """A server with its database in the folder; gives the address of its API."""
     home.mkdir(parents=True, exist_ok=True)
-    port = free_port(4300)
+    port = free_port(0)
     api = f"http://127.0.0.1:{port}/api"
     environment = {name: v for name, v in os.environ.items() if not name.startswith("PREFECT_")}
     environment |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}

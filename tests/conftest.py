@@ -4,10 +4,14 @@ Prefect and the Hugging Face libraries read their environment when they are impo
 set here, before any test module is.
 """
 
+import fcntl
 import os
 import shutil
+import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ import pytest
 _FOREIGN = ("AZURE_", "AZUREML_", "ARM_", "MLFLOW_", "PREFECT_", "HF_", "HUGGINGFACE_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _FOLDER = pytest.StashKey[Path]()
+_KEPT = Path(__file__).parents[1] / ".local" / "tests"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -44,13 +49,45 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
-    """A Prefect server for the tests that ask for one; gives its API URL.
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server for the tests that ask for one, one a session; gives its API URL."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    It takes some twenty seconds to start, so there is one a session.
+    from benchmarks.prefect_server import prefect_server
+
+    home = tmp_path_factory.mktemp("prefect-server")
+    with started_once(home) as fresh, prefect_server(home) as api:
+        fresh()
+        with temporary_settings({PREFECT_API_URL: api}):
+            yield api
+
+
+@contextmanager
+def started_once(home: Path) -> Iterator[Callable[[], None]]:
+    """Put the database of a server that was started before below `home`, if there is one.
+
+    Making an empty one takes a server most of its start. Gives what is to be called once the
+    server answers: it keeps the database for the next one, if this is the first.
     """
-    from prefect.settings import PREFECT_API_URL
-    from prefect.testing.utilities import prefect_test_harness
+    kept = _KEPT / f"prefect-{version('prefect')}.db"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    lock = kept.with_suffix(".lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    database = home / "prefect.db"
+    if found := kept.exists():
+        shutil.copyfile(kept, database)
+        lock.close()
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield str(PREFECT_API_URL.value())
+    def fresh() -> None:
+        if not found:
+            part = kept.with_suffix(".part")
+            part.unlink(missing_ok=True)
+            with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(part)) as to:
+                source.backup(to)
+            part.replace(kept)
+            lock.close()
+
+    try:
+        yield fresh
+    finally:
+        lock.close()
