@@ -55,7 +55,10 @@ class Fleet:
     def start(
         self, config: Mapping[str, Any], *, flow: str = "finetune", home: Path | None = None
     ) -> "Run":
-        """Start a run of the flow with this configuration; `flow`: finetune or sweep."""
+        """Start a run of the flow with this configuration; `flow`: finetune, release or sweep.
+
+        The configuration of a release names its `model` too.
+        """
         folder = home or self.home
         log = folder / "logs" / f"{len(self.runs):04d}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -147,6 +150,13 @@ def _run_flow(flow: str, config: dict[str, Any]) -> int:
             from flows.sweep import sweep
 
             print(sweep(**config).model_dump_json())
+        elif flow == "release":
+            from flows.release import release
+            from tasks.release_config import ReleaseConfig
+
+            model = config.pop("model")
+            released = release(model, ReleaseConfig.model_validate(config))
+            print(released.model_dump_json())
         else:
             from flows.finetune import finetune
 

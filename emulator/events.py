@@ -14,6 +14,7 @@ _READING_POSTS = frozenset(
     {
         "DataVersion_BatchGetResolvedUris",
         "Datastores_ListSecrets",
+        "Endpoint_Mirror",
         "Endpoint_Score",
         "Hub_PathsInfo",
         "Identity_Token",

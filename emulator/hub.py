@@ -1,6 +1,7 @@
-"""A stand-in for the Hugging Face hub: the datasets and models of one folder, read-only.
+"""A stand-in for the Hugging Face hub: the datasets and models of some folders, read-only.
 
-The folder holds `datasets/OWNER/NAME/...` and `models/OWNER/NAME/...`, files as on the hub.
+A folder holds `datasets/OWNER/NAME/...` and `models/OWNER/NAME/...`, files as on the hub. Of two
+folders with the same repository the first one's is served.
 Clients come here through HF_ENDPOINT. A repository has one revision, `main`, whose commit
 is a hash of its contents: it stays the same until a file changes.
 """
@@ -26,10 +27,10 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost", "testclient"}
 
 
 class Hub:
-    """The repositories of a folder and the handlers that answer for them."""
+    """The repositories of the folders and the handlers that answer for them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, *folders: Path) -> None:
+        self.folders = folders
 
     def repository(self, request: Request) -> Repository:
         """The repository that a request is about. 404 RepoNotFound when there is none."""
@@ -38,9 +39,10 @@ class Hub:
             raise HTTPException(404)
         owner, name = request.path_params.get("owner"), request.path_params["name"]
         identity = f"{owner}/{name}" if owner else str(name)
-        folder = self.folder / kind / identity
         plain = re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", identity)
-        if not plain or not folder.is_dir():
+        places = [folder / kind / identity for folder in self.folders] if plain else []
+        folder = next((place for place in places if place.is_dir()), None)
+        if folder is None:
             have = ", ".join(self.identities(kind)) or "none"
             raise HubError(
                 404,
@@ -52,8 +54,9 @@ class Hub:
         return repository
 
     def identities(self, kind: str) -> list[str]:
-        root = self.folder / kind
-        return sorted(p.relative_to(root).as_posix() for p in root.glob("*/*") if p.is_dir())
+        roots = [folder / kind for folder in self.folders]
+        found = {p.relative_to(r).as_posix() for r in roots for p in r.glob("*/*") if p.is_dir()}
+        return sorted(found)
 
     async def information(self, request: Request) -> Response:
         return JSONResponse(self.repository(request).information())
@@ -204,11 +207,11 @@ def operation_name(scope: Scope) -> str:
     return next((name for name, pattern in _NAMES if pattern.fullmatch(path)), "NotSupported")
 
 
-def hub_app(folder: Path) -> Starlette:
-    """The hub over `folder` as an ASGI app; `app.state.requests` lists what was asked of it."""
+def hub_app(*folders: Path) -> Starlette:
+    """The hub over the folders as an ASGI app; `app.state.requests` lists what was asked of it."""
     requests: list[str] = []
     app = Starlette(
-        routes=_routes(Hub(folder)),
+        routes=_routes(Hub(*folders)),
         middleware=[Middleware(_Door, requests=requests)],
         exception_handlers={404: _not_emulated, 405: _not_emulated, HubError: _hub_error},
     )

@@ -2,26 +2,32 @@
 
 import asyncio
 import hmac
+import json
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from emulator.clock import CLOCK
 from emulator.compute.durations import seconds
 from emulator.core import Emulator
 from emulator.http import AzureError, emulator_of, request_id
 from emulator.identity import MACHINE_LEARNING
+from emulator.scoring_slots import Busy, slot
 from emulator.store import Resource
 
 LARGEST_BODY = 10 << 20
 """Bytes; the service's limit for a managed online endpoint."""
 
+DEPLOYMENT_SCORE = "Deployment_Score"
+"""Under this name faults meet the requests that reach a deployment, mirrored ones too."""
+
 _DEPLOYMENT_HEADER = "azureml-model-deployment"
+_PASSED_ON = ("content-type", "accept")
+"""Headers of a request that the model gets."""
 
 
 class ScoringError(Exception):
@@ -61,11 +67,59 @@ async def _score(request: Request) -> Response:
         )
     _authorize(request, emulator, endpoint)
     deployment = _choose(request, emulator, endpoint)
-    settings = deployment["properties"].get("requestSettings") or {}
-    async with _slot(emulator, deployment, settings):
-        response = await _forward(request, emulator, deployment, settings, body)
+    headers = {name: v for name in _PASSED_ON if (v := request.headers.get(name))}
+    if _DEPLOYMENT_HEADER not in request.headers:
+        _mirror(emulator, endpoint, body, headers)
+    response = await _ask(emulator, deployment, body, headers)
     response.headers[_DEPLOYMENT_HEADER] = deployment["name"]
     return response
+
+
+async def _ask(
+    emulator: Emulator, deployment: Resource, body: bytes, headers: dict[str, str]
+) -> Response:
+    try:
+        async with slot(emulator, deployment):
+            return await _forward(emulator, deployment, body, headers)
+    except Busy as error:
+        named = {_DEPLOYMENT_HEADER: deployment["name"]}
+        raise ScoringError(429, "TooManyRequests", str(error), named) from None
+
+
+_copies: set[asyncio.Task[None]] = set()
+
+
+def _mirror(emulator: Emulator, endpoint: Resource, body: bytes, headers: dict[str, str]) -> None:
+    """Send the mirrored deployment a copy of its share of the requests; nobody gets the answer."""
+    mirrored: dict[str, int] = endpoint["properties"].get("mirrorTraffic") or {}
+    for name, share in mirrored.items():
+        if random.random() * 100 < share:
+            copy = asyncio.ensure_future(_ask_copy(emulator, endpoint, name, body, headers))
+            _copies.add(copy)
+            copy.add_done_callback(_copies.discard)
+
+
+async def _ask_copy(
+    emulator: Emulator, endpoint: Resource, name: str, body: bytes, headers: dict[str, str]
+) -> None:
+    deployment = emulator.store.get(f"{endpoint['id']}/deployments/{name}")
+    if deployment is None:
+        return
+    event = emulator.events.add(
+        time=CLOCK.now().isoformat(),
+        host=f"{endpoint['name']}.{emulator.config.location}.inference.ml.azure.com".lower(),
+        method="POST",
+        path=f"/{name}/score",
+        operation="Endpoint_Mirror",
+        correlation=None,
+    )
+    began = time.monotonic()
+    try:
+        event.status = (await _ask(emulator, deployment, body, headers)).status_code
+    except ScoringError as error:
+        event.status = error.status
+    event.effect, event.done = event.status < 400, True
+    event.milliseconds = round((time.monotonic() - began) * 1000, 1)
 
 
 async def _body(request: Request) -> bytes:
@@ -132,7 +186,8 @@ def _choose(request: Request, emulator: Emulator, endpoint: Resource) -> Resourc
             )
         name = random.choices(list(shares), list(shares.values()))[0]
     deployment = emulator.store.get(f"{endpoint['id']}/deployments/{name}")
-    if deployment is None:
+    going = deployment and asked and deployment["properties"]["provisioningState"] == "Deleting"
+    if deployment is None or going:
         raise ScoringError(
             404,
             "DeploymentNotFound",
@@ -141,56 +196,16 @@ def _choose(request: Request, emulator: Emulator, endpoint: Resource) -> Resourc
     return deployment
 
 
-_Slots = dict[str, tuple[int, asyncio.Semaphore]]
-_slots: WeakKeyDictionary[Emulator, _Slots] = WeakKeyDictionary()
-
-
-@asynccontextmanager
-async def _slot(
-    emulator: Emulator, deployment: Resource, settings: dict[str, Any]
-) -> AsyncIterator[None]:
-    """One of the requests that the deployment's instances answer at a time; 429 if none frees."""
-    instances = int((deployment.get("sku") or {}).get("capacity") or 1)
-    limit = instances * int(settings.get("maxConcurrentRequestsPerInstance") or 1)
-    slots = _slots.setdefault(emulator, {})
-    key = deployment["id"].lower()
-    if slots.get(key, (0, None))[0] != limit:
-        slots[key] = (limit, asyncio.Semaphore(limit))
-    semaphore = slots[key][1]
-    wait = seconds(settings.get("maxQueueWait") or "PT0.5S")
-    try:
-        async with asyncio.timeout(wait):
-            await semaphore.acquire()
-    except TimeoutError:
-        raise ScoringError(
-            429,
-            "TooManyRequests",
-            f"The deployment {deployment['name']} answers {limit} requests at a time, and none "
-            f"was done within its queue's {wait:g} seconds. Try again later.",
-            {_DEPLOYMENT_HEADER: deployment["name"]},
-        ) from None
-    try:
-        yield
-    finally:
-        semaphore.release()
-
-
 async def _forward(
-    request: Request,
-    emulator: Emulator,
-    deployment: Resource,
-    settings: dict[str, Any],
-    body: bytes,
+    emulator: Emulator, deployment: Resource, body: bytes, headers: dict[str, str]
 ) -> Response:
     name = deployment["name"]
+    settings: dict[str, Any] = deployment["properties"].get("requestSettings") or {}
     limit = seconds(settings.get("requestTimeout") or "PT5S")
-    headers = {
-        header: value
-        for header in ("content-type", "accept")
-        if (value := request.headers.get(header))
-    }
     try:
         async with asyncio.timeout(limit):
+            if refusal := await _fault(emulator, deployment):
+                return refusal
             port = await emulator.deployments.port(deployment)
             answer = await emulator.deployments.client.post(
                 f"http://127.0.0.1:{port}/score", content=body, headers=headers
@@ -215,12 +230,36 @@ async def _forward(
     kind = answer.headers.get("content-type", "application/json")
     if answer.is_success:
         return Response(answer.content, answer.status_code, {"content-type": kind})
+    return _model_error(answer.status_code, answer.content, kind)
+
+
+def _model_error(status: int, content: bytes, kind: str) -> Response:
     return Response(
-        answer.content,
+        content,
         424,
         {
             "content-type": kind,
-            "ms-azureml-model-error-statuscode": str(answer.status_code),
+            "ms-azureml-model-error-statuscode": str(status),
             "ms-azureml-model-error-reason": "model_error",
         },
     )
+
+
+async def _fault(emulator: Emulator, deployment: Resource) -> Response | None:
+    """Let the fault happen that is set for this deployment: a delay, or a status of its model.
+
+    Its rule names the operation Deployment_Score; its path is /{endpoint}/{deployment}/score.
+    """
+    endpoint = deployment["id"].split("/")[-3]
+    asked = (DEPLOYMENT_SCORE, "POST", "", f"/{endpoint}/{deployment['name']}/score")
+    for fault in emulator.faults.all():
+        if fault.rule.operation != DEPLOYMENT_SCORE or not fault.meets(*asked):
+            continue
+        action = fault.rule.action
+        await asyncio.sleep(action.delay)
+        if action.status is not None:
+            message = action.message or "The model failed as a fault told it to."
+            error = {"error": {"code": action.code or "ModelError", "message": message}}
+            return _model_error(action.status, json.dumps(error).encode(), "application/json")
+        break
+    return None

@@ -78,9 +78,8 @@ async def serve(
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        hub = Gate(
-            hub_app(HUB_FOLDER), emulator.faults, emulator.events, operation_name, hub_refusal
-        )
+        datasets = hub_app(state / "hub", HUB_FOLDER)  # the user's own go before
+        hub = Gate(datasets, emulator.faults, emulator.events, operation_name, hub_refusal)
         application = gated_application(emulator)
         servers = [
             _uvicorn(application, config.tls_port, ssl_keyfile=key, ssl_certfile=chain),

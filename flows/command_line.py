@@ -1,83 +1,126 @@
-"""The finetune flow from a terminal: python -m flows.finetune --config FILE.yaml"""
+"""What the commands of the flows share: settings from a file and options, and how a run is told."""
 
 import argparse
 import logging
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import yaml
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.logging.handlers import PrefectConsoleHandler
+from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, temporary_settings
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from blocks.azureml import AzureMLWorkspace
 from tasks.clients import forget_clients
-from tasks.config import FinetuneConfig
+from tasks.config import Section
 from tasks.errors import explain
 from tasks.ownership import home
 from tasks.recording import Record, error_text
 
 DEFAULT_BLOCK = "default"
+_START_SECONDS = 120
+"""For the Prefect server that a run without one starts for itself."""
+
+_Config = TypeVar("_Config", bound=Section)
+_Report = TypeVar("_Report")
 
 
 class UsageError(Exception):
     """The command line or the configuration file is wrong; the text says how."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the flow in this process: 0 completed, 1 failed, 2 wrong usage or nowhere to write."""
-    options = _parser().parse_args(arguments)
+class Told(Protocol):
+    """What a run gives back: it can be told in a table."""
+
+    def summary(self) -> list[tuple[str, str]]: ...
+
+
+def settings_parser(flow: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the options that every flow with settings has."""
+    parser = argparse.ArgumentParser(prog=f"python -m flows.{flow}", description=description)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of the settings")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="one setting, its groups joined by dots; may be repeated",
+    )
+    add_workspace(parser)
+    return parser
+
+
+def add_workspace(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the workspace's block."""
+    parser.add_argument(
+        "--workspace",
+        default=DEFAULT_BLOCK,
+        metavar="BLOCK",
+        help="name of the Azure ML Workspace block (default: %(default)s)",
+    )
+
+
+def run_with_settings(
+    parser: argparse.ArgumentParser,
+    kind: type[_Config],
+    run: Callable[[_Config, argparse.Namespace], Told],
+    arguments: Sequence[str] | None = None,
+    switches: Sequence[tuple[str, str]] = (),
+) -> int:
+    """Read the settings and run: 0 completed, 1 failed, 2 wrong usage or nowhere to write.
+
+    `switches`: (option, setting) pairs; a given option makes its setting true.
+    """
+    options = parser.parse_args(arguments)
     try:
-        config = read_config(options)
+        on = [setting for option, setting in switches if getattr(options, option)]
+        config = read_settings(options, kind, on)
         _require_home()
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    from flows.finetune import finetune
-
-    if options.workspace == DEFAULT_BLOCK:
-        ensure_default_block()
-    quiet_user_errors()
-    try:
-        report = finetune(config, workspace=options.workspace)
-    except KeyboardInterrupt:
-        print("\nInterrupted. What was under way is named above as undone.", file=sys.stderr)
-        return 1
-    except Exception as error:
-        clear = explain(error, "The run")
-        if clear is None:
-            raise
-        print(f"error: {error_text(error)} [{clear.kind}]", file=sys.stderr)
-        return 1
-    print_summary(report)
-    return 0
+    return carry_out(lambda: run(config, options), options.workspace, print_summary)
 
 
-def read_config(options: argparse.Namespace) -> FinetuneConfig:
+def read_settings(
+    options: argparse.Namespace, kind: type[_Config], on: Sequence[str] = ()
+) -> _Config:
     """The configuration file with the options of the command line put over it."""
-    values: dict[str, Any] = {}
-    if options.config is not None:
-        values = _read_yaml(options.config)
-    for setting in options.set:
+    values = {} if options.config is None else _read_yaml(options.config)
+    for setting in [*options.set, *(f"{path}=true" for path in on)]:
         _put(values, setting)
-    switches = {
-        "plan_only": options.plan_only,
-        "model.accept_retired": options.accept_retired,
-        "serving.keep_endpoint": options.keep_endpoint,
-    }
-    for path, wanted in switches.items():
-        if wanted:
-            _put(values, f"{path}=true")
     try:
-        return FinetuneConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise UsageError(_explain_validation(error)) from error
+
+
+def carry_out(run: Callable[[], _Report], workspace: str, show: Callable[[_Report], None]) -> int:
+    """Run in this process and show what came of it: 0 completed, 1 failed."""
+    with temporary_settings({PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: _START_SECONDS}):
+        if workspace == DEFAULT_BLOCK:
+            ensure_default_block()
+        quiet_user_errors()
+        try:
+            report = run()
+        except KeyboardInterrupt:
+            print("\nInterrupted. What was under way is named above as undone.", file=sys.stderr)
+            return 1
+        except Exception as error:
+            clear = explain(error, "The run")
+            if clear is None:
+                raise
+            print(f"error: {error_text(error)} [{clear.kind}]", file=sys.stderr)
+            return 1
+    show(report)
+    return 0
 
 
 def ensure_default_block() -> None:
@@ -110,15 +153,18 @@ def _require_home() -> None:
         ) from error
 
 
-def print_summary(report: Record) -> None:
-    """The run in a table, and where the report lies."""
-    table = Table(show_header=False, title=f"finetune: {report.flow_run_name}")
+def print_summary(report: Told) -> None:
+    """The run in a table, and where its report lies."""
+    record = report if isinstance(report, Record) else None
+    title = f"{record.flow_name}: {record.flow_run_name}" if record else None
+    table = Table(show_header=False, title=title)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for label, text in report.summary():
         table.add_row(label, text)
     Console().print(table)
-    print(f"Report: {report.folder / 'report.json'}")
+    if record:
+        print(f"Report: {record.folder / 'report.json'}")
 
 
 class _WithoutTrace(logging.Filter):
@@ -136,37 +182,6 @@ def quiet_user_errors() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, PrefectConsoleHandler):
             handler.addFilter(_WithoutTrace())
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.finetune",
-        description="Fine-tune a chat model with Azure ML, deploy it, ask it, tear it down.",
-    )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of the settings")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="one setting, for example parameters.num_train_epochs=2; may be repeated",
-    )
-    parser.add_argument(
-        "--plan-only", action="store_true", help="print the plan and stop: nothing is billed"
-    )
-    parser.add_argument(
-        "--accept-retired", action="store_true", help="go on although the model is retired"
-    )
-    parser.add_argument(
-        "--keep-endpoint", action="store_true", help="leave the endpoint running, and billed"
-    )
-    parser.add_argument(
-        "--workspace",
-        default=DEFAULT_BLOCK,
-        metavar="BLOCK",
-        help="name of the Azure ML Workspace block (default: %(default)s)",
-    )
-    return parser
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

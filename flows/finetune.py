@@ -85,6 +85,6 @@ def finetune(config: FinetuneConfig = _DEFAULTS, workspace: str = "default") -> 
 
 
 if __name__ == "__main__":
-    from flows.command_line import main
+    from flows.finetune_command import main
 
     raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Cancel jobs and delete endpoints that no living run owns any more, or that have expired."""
+"""Cancel jobs, delete endpoints and deployments that no living run owns, or that expired."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from tasks.clients import REMOTE, workspace_client
 from tasks.endpoint import delete_endpoint
 from tasks.errors import UserError, azure_code_and_text
 from tasks.job import cancel_job
+from tasks.rollback import end_dead
 from tasks.sweeping import Decision, Owned, decide, find_owned
 
 _DELETE_MINUTES = 20
@@ -30,10 +31,10 @@ class SweepReport(BaseModel):
 
 @flow(name="sweep")
 def sweep(workspace: str = "default", dry_run: bool = True) -> SweepReport:
-    """Cancel jobs and delete endpoints that no living run owns any more, or that have expired.
+    """Cancel jobs, delete endpoints and deployments that no living run owns, or that expired.
 
-    Only what carries the tags of this project's runs is looked at. Clusters, data and models are
-    never touched.
+    Only what carries the tags of this project's runs is looked at, and no deployment that answers
+    any of its endpoint's traffic. Clusters, data and models are never touched.
 
     Args:
         workspace: Name of the Azure ML Workspace block.
@@ -74,9 +75,12 @@ def look_for_leftovers(workspace: str) -> list[Decision]:
 
 @task(name="end", task_run_name="end {owned.kind} {owned.name}", **REMOTE)
 def end(workspace: str, owned: Owned) -> bool:
-    """Cancel the job or delete the endpoint; False when it had ended by itself."""
+    """Cancel the job, delete the endpoint or deployment; False when it had ended by itself."""
     if owned.kind == "job":
         return cancel_job(workspace, owned.name)
+    if owned.kind == "deployment":
+        endpoint, _, _ = owned.name.partition("/")
+        return bool(end_dead(workspace_client(workspace), endpoint, _DELETE_MINUTES))
     with without_dots():
         return delete_endpoint(workspace_client(workspace), owned.name, _DELETE_MINUTES)
 

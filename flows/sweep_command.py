@@ -1,17 +1,13 @@
 """The sweep from a terminal: python -m flows.sweep [--apply]"""
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
-
-os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
 from rich.console import Console
 from rich.table import Table
 
-from flows.command_line import DEFAULT_BLOCK, ensure_default_block, quiet_user_errors
-from tasks.errors import explain
+from flows.command_line import add_workspace, carry_out
+from flows.sweep import SweepReport, sweep, sweep_rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,31 +19,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--apply", action="store_true", help="cancel and delete; otherwise only say what would be"
     )
-    parser.add_argument(
-        "--workspace",
-        default=DEFAULT_BLOCK,
-        metavar="BLOCK",
-        help="name of the Azure ML Workspace block (default: %(default)s)",
-    )
+    add_workspace(parser)
     options = parser.parse_args(arguments)
-    from flows.sweep import sweep, sweep_rows
+    return carry_out(
+        lambda: sweep(options.workspace, dry_run=not options.apply), options.workspace, _show
+    )
 
-    if options.workspace == DEFAULT_BLOCK:
-        ensure_default_block()
-    quiet_user_errors()
-    try:
-        report = sweep(options.workspace, dry_run=not options.apply)
-    except Exception as error:
-        clear = explain(error, "The sweep")
-        if clear is None:
-            raise
-        print(f"error: {clear}", file=sys.stderr)
-        return 1
-    table = Table(title="sweep" if options.apply else "sweep, dry run")
+
+def _show(report: SweepReport) -> None:
+    table = Table(title="sweep, dry run" if report.dry_run else "sweep")
     rows = sweep_rows(report.decisions, report.dry_run)
     for heading in rows[0]:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
     Console().print(table)
-    return 0

@@ -1,5 +1,6 @@
-"""The model on the endpoint: a deployment that takes the whole traffic."""
+"""A model on an endpoint: its deployment is made, looked at, deleted."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
@@ -27,6 +28,22 @@ _PROBE_DELAY_SECONDS = 600
 _REQUEST_TIMEOUT_MS = 90_000
 
 
+@dataclass(frozen=True)
+class Order:
+    """A deployment as it shall be."""
+
+    endpoint: str
+    name: str
+    model: RegisteredModel
+    size: str
+    instances: int
+    tags: dict[str, str]
+    concurrent: int | None = None
+    """Requests that one instance answers at a time; None for Azure's default, 1."""
+    queue_seconds: float | None = None
+    """How long a request may wait for its turn; None for Azure's default, half a second."""
+
+
 @task(
     name="deploy the model",
     task_run_name="deploy to {plan.names.endpoint}",
@@ -47,7 +64,7 @@ def deploy_model(
         progress.update(5, "endpoint")
         ensure_endpoint(client, names.endpoint, plan.names.display_name, tags, minutes)
         progress.update(25, f"deployment {names.deployment}")
-        _ensure_deployment(client, plan, model, tags, minutes)
+        ensure_deployment(client, _order(plan, model, tags), minutes)
         progress.update(90, "traffic")
         endpoint = send_traffic(client, names.endpoint, names.deployment, tags, minutes)
         progress.update(100, "ready")
@@ -60,35 +77,43 @@ def deploy_model(
     )
 
 
-def _ensure_deployment(
-    client: "MLClient", plan: Plan, model: RegisteredModel, tags: dict[str, str], minutes: float
-) -> None:
-    names = plan.names
-    existing = _find_deployment(client, names.endpoint, names.deployment)
+def _order(plan: Plan, model: RegisteredModel, tags: dict[str, str]) -> Order:
+    names, serving = plan.names, plan.config.serving
+    size = plan.serving_size.name if plan.serving_size else serving.size
+    return Order(names.endpoint, names.deployment, model, size, serving.instances, tags)
+
+
+def ensure_deployment(client: "MLClient", order: Order, minutes: float) -> None:
+    """The deployment in working order; one that failed is made anew, any other one is adopted.
+
+    Raises DeploymentFailed with the last lines of its logs, DeadlineExceeded, QuotaExceeded.
+    """
+    existing = find_deployment(client, order.endpoint, order.name)
+    if existing is not None and status_word(existing.provisioning_state).lower() == "deleting":
+        delete_deployment(client, order.endpoint, order.name, minutes)
+        existing = None
     operation = None
     try:
-        if not _is_usable(existing, model):
-            wanted = _deployment(plan, model, tags)
-            with explained(f"Creating deployment {names.deployment} on {names.endpoint}"):
+        with explained(f"Creating deployment {order.name} on {order.endpoint}"):
+            if not is_usable(existing, order.model):
+                wanted = _deployment(order)
                 operation = begin(lambda: client.online_deployments.begin_create_or_update(wanted))
-        with explained(f"Creating deployment {names.deployment} on {names.endpoint}"):
             seen: Observation = wait(
-                f"Deployment {names.deployment} on {names.endpoint}",
+                f"Deployment {order.name} on {order.endpoint}",
                 look_at_resource(
-                    lambda: client.online_deployments.get(names.deployment, names.endpoint),
-                    operation,
+                    lambda: client.online_deployments.get(order.name, order.endpoint), operation
                 ),
                 Patience({Phase.RUNNING: minutes * 60}, interval=10),
             )
     except (QuotaExceeded, DeadlineExceeded):
         raise
     except UserError as error:
-        raise _failure(client, plan, error.message) from error
+        raise _failure(client, order, error.message) from error
     if seen.phase is not Phase.SUCCEEDED:
-        raise _failure(client, plan, f"its state is {seen.status}")
+        raise _failure(client, order, f"its state is {seen.status}")
 
 
-def _is_usable(existing: Any | None, model: RegisteredModel) -> bool:
+def is_usable(existing: Any | None, model: RegisteredModel) -> bool:
     """Whether the deployment that is there serves this model and has not failed."""
     if existing is None or status_word(existing.provisioning_state).lower() in UNUSABLE:
         return False
@@ -97,34 +122,71 @@ def _is_usable(existing: Any | None, model: RegisteredModel) -> bool:
     return served.endswith((tail, f"{model.name}:{model.version}".lower()))
 
 
-def _deployment(plan: Plan, model: RegisteredModel, tags: dict[str, str]) -> Any:
+def _deployment(order: Order) -> Any:
     from azure.ai.ml.entities import (
         ManagedOnlineDeployment,
         OnlineRequestSettings,
         ProbeSettings,
     )
 
-    serving = plan.config.serving
+    queue = order.queue_seconds
     return ManagedOnlineDeployment(
-        name=plan.names.deployment,
-        endpoint_name=plan.names.endpoint,
-        model=model.id,
-        instance_type=plan.serving_size.name if plan.serving_size else serving.size,
-        instance_count=serving.instances,
+        name=order.name,
+        endpoint_name=order.endpoint,
+        model=order.model.id,
+        instance_type=order.size,
+        instance_count=order.instances,
         liveness_probe=ProbeSettings(initial_delay=_PROBE_DELAY_SECONDS),
-        request_settings=OnlineRequestSettings(request_timeout_ms=_REQUEST_TIMEOUT_MS),
-        tags=dict(tags),
+        request_settings=OnlineRequestSettings(
+            request_timeout_ms=_REQUEST_TIMEOUT_MS,
+            max_concurrent_requests_per_instance=order.concurrent,
+            max_queue_wait_ms=None if queue is None else round(queue * 1000),
+        ),
+        tags=dict(order.tags),
     )
 
 
-def _failure(client: "MLClient", plan: Plan, reason: str) -> DeploymentFailed:
-    lines = deployment_logs(client, plan.names.endpoint, plan.names.deployment)
+def _failure(client: "MLClient", order: Order, reason: str) -> DeploymentFailed:
+    lines = deployment_logs(client, order.endpoint, order.name)
     text = "".join(f"\n    {line}" for line in lines)
     logs = f"\n  Its last log lines:{text}\n " if lines else ""
     return DeploymentFailed(
-        f"Deployment {plan.names.deployment} on {plan.names.endpoint} failed: {reason}{logs}",
+        f"Deployment {order.name} on {order.endpoint} failed: {reason}{logs}",
         "The model is registered: correct what is named and run again; the job is not repeated.",
     )
+
+
+def delete_deployment(client: "MLClient", endpoint: str, name: str, minutes: float) -> bool:
+    """Delete the deployment, which must have no traffic; returns whether there was one.
+
+    Comes back when the service no longer knows it. Raises DeadlineExceeded after `minutes`.
+    """
+    from azure.core.exceptions import ResourceNotFoundError
+
+    operation: Any | None = None
+
+    def look() -> Observation:
+        nonlocal operation
+        existing = find_deployment(client, endpoint, name)
+        if existing is None:
+            return Observation(Phase.SUCCEEDED, "deleted")
+        if operation is not None and operation.done():
+            operation.result()
+        state = status_word(existing.provisioning_state)
+        if operation is None and state.lower() != "deleting":
+            try:
+                operation = begin(lambda: client.online_deployments.begin_delete(name, endpoint))
+            except ResourceNotFoundError:
+                return Observation(Phase.SUCCEEDED, "deleted")
+        return Observation(Phase.RUNNING, state)
+
+    if find_deployment(client, endpoint, name) is None:
+        return False
+    with explained(f"Deleting deployment {name} of {endpoint}"):
+        seconds = minutes * 60
+        limits = Patience({Phase.RUNNING: seconds}, interval=10, error_limit=min(900, seconds))
+        wait(f"Deleting deployment {name}", look, limits)
+    return True
 
 
 def deployment_logs(client: "MLClient", endpoint: str, deployment: str) -> list[str]:
@@ -142,7 +204,8 @@ def deployment_logs(client: "MLClient", endpoint: str, deployment: str) -> list[
     return list(dict.fromkeys(lines))[-_LOG_LINES:]
 
 
-def _find_deployment(client: "MLClient", endpoint: str, name: str) -> Any | None:
+def find_deployment(client: "MLClient", endpoint: str, name: str) -> Any | None:
+    """The deployment of that name, or None."""
     from azure.core.exceptions import ResourceNotFoundError
 
     with explained(f"Looking up deployment {name}"):

@@ -25,6 +25,7 @@ RUNNING, FAILED = "running", "failed"
 class Record(BaseModel, ABC):
     """Everything that one run did. Parts that it did not reach are empty."""
 
+    flow_name: str = Field(default_factory=lambda: str(flow_run.get_flow_name() or "local"))
     flow_run_id: str = Field(default_factory=lambda: str(flow_run.get_id() or "local"))
     flow_run_name: str = Field(default_factory=lambda: str(flow_run.get_name() or "local"))
     workspace: str

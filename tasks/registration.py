@@ -32,7 +32,7 @@ def register_model(workspace: str, plan: Plan, job: str, tags: dict[str, str]) -
     existing = _find(client, names.model, names.model_version)
     if existing is not None:
         logger.info("Model %s is registered already: adopted.", existing.id)
-        return _registered(existing, adopted=True)
+        return registered(existing, adopted=True)
     check_output(client, job)
     model = Model(
         path=f"azureml://jobs/{job}/outputs/{OUTPUT}",
@@ -49,7 +49,7 @@ def register_model(workspace: str, plan: Plan, job: str, tags: dict[str, str]) -
         except ResourceExistsError:
             created = client.models.get(names.model, version=names.model_version)
     logger.info("Model %s is registered.", created.id)
-    return _registered(created, adopted=False)
+    return registered(created, adopted=False)
 
 
 def model_tags(plan: Plan, job: str) -> dict[str, str]:
@@ -86,7 +86,8 @@ def _find(client: "MLClient", name: str, version: str) -> Any | None:
             return None
 
 
-def _registered(model: Any, adopted: bool) -> RegisteredModel:
+def registered(model: Any, adopted: bool) -> RegisteredModel:
+    """The SDK's model as the value that stages pass on."""
     return RegisteredModel(
         id=str(model.id), name=str(model.name), version=str(model.version), adopted=adopted
     )

@@ -76,13 +76,13 @@ def submit_job(workspace: str, plan: Plan, tags: dict[str, str]) -> JobRef:
     existing = find_job(client, name)
     if existing is not None:
         logger.info("Job %s is there already (%s): adopted.", name, status_word(existing.status))
-        return _reference(existing, adopted=True)
+        return job_reference(existing, adopted=True)
     with explained(f"Submitting job {name}"):
         component = registry_client(workspace).components.get(
             plan.component.name, version=plan.component.version
         )
         job, adopted = _submit(client, build_job(plan, component, tags))
-    reference = _reference(job, adopted)
+    reference = job_reference(job, adopted)
     done = "adopted" if adopted else "submitted"
     logger.info("Job %s is %s. Studio: %s", name, done, reference.studio_url)
     return reference
@@ -101,7 +101,8 @@ def _submit(client: "MLClient", pipeline_job: Any) -> tuple[Any, bool]:
         return job, True
 
 
-def _reference(job: Any, adopted: bool) -> JobRef:
+def job_reference(job: Any, adopted: bool) -> JobRef:
+    """The SDK's job as the handle that stages pass on."""
     url = job.studio_url or None
     # The SDK adds the tenant to the address, which has it already.
     address, separator, tenant = (url or "").rpartition("&tid=")

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from tasks.clients import explained
+from tasks.deployment import find_deployment
 from tasks.job import job_phase
+from tasks.lease import read_lease, run_key
 from tasks.ownership import EXPIRES, FLOW_RUN, KEEP, RUN_KEY
 from tasks.polling import status_word
+from tasks.traffic import live_shares
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -23,8 +26,9 @@ class Owned(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Literal["job", "endpoint"]
+    kind: Literal["job", "endpoint", "deployment"]
     name: str
+    """Of a deployment: its endpoint's name, a slash and its own."""
     state: str
     run_key: str
     flow_run_id: str
@@ -56,6 +60,8 @@ def decide(
     end, reason = False, ""
     if owned.kind == "endpoint" and owned.keep:
         reason = "it is to stay"
+    elif owned.kind == "deployment" and (names := holders(owned.run_key)):
+        reason = f"in use by {', '.join(names)}"  # a release may take longer than it thought
     elif owned.expires is not None and owned.expires <= now:
         end, reason = True, f"it expired at {owned.expires:%Y-%m-%d %H:%M} UTC"
     elif names := holders(owned.run_key):
@@ -71,7 +77,7 @@ def decide(
 
 
 def find_owned(client: "MLClient") -> list[Owned]:
-    """The living jobs and the endpoints of the workspace that carry this project's tags."""
+    """The living jobs, endpoints and unused deployments that carry this project's tags."""
     with explained("Listing the jobs of the workspace"):
         found = list(_jobs(client))
     with explained("Listing the endpoints of the workspace"):
@@ -88,6 +94,28 @@ def _jobs(client: "MLClient") -> Iterator[Owned]:
 def _endpoints(client: "MLClient") -> Iterator[Owned]:
     for endpoint in client.online_endpoints.list():
         yield from _owned("endpoint", endpoint, status_word(endpoint.provisioning_state))
+        yield from _unused_deployment(client, endpoint)
+
+
+def _unused_deployment(client: "MLClient", endpoint: Any) -> Iterator[Owned]:
+    """The new deployment of an unfinished release, while it answers nothing and another one does.
+
+    Whose it is stands in the endpoint's lease, which a release that goes on renews.
+    """
+    name, shares = str(endpoint.name), live_shares(endpoint)
+    lease = read_lease(name, endpoint.tags)
+    if lease is None or not shares or lease.new in shares:
+        return
+    deployment = find_deployment(client, name, lease.new)
+    if deployment is not None and FLOW_RUN in (deployment.tags or {}):
+        yield Owned(
+            kind="deployment",
+            name=f"{name}/{lease.new}",
+            state=status_word(deployment.provisioning_state),
+            run_key=run_key(name),
+            flow_run_id=lease.flow_run_id,
+            expires=lease.expires,
+        )
 
 
 def _owned(kind: Literal["job", "endpoint"], entity: Any, state: str) -> Iterator[Owned]:

@@ -3,7 +3,7 @@
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from prefect.client.orchestration import get_client
@@ -33,8 +33,13 @@ def undo_run(flow_run_id: str, workspace: str) -> list[str]:
     return [sentence for claim in claims for sentence in _undo(claim)]
 
 
-def undo_children(flow_run_id: str, workspace: str, crashed: bool) -> list[str]:
-    """The same for the runs that a run has started inside itself.
+def undo_children(
+    flow_run_id: str,
+    workspace: str,
+    crashed: bool,
+    ways: Sequence[Callable[[str, str], list[str]]] = (undo_run,),
+) -> list[str]:
+    """Undo the runs that a run has started inside itself, in every one of these ways.
 
     `crashed`: its process has died. Then only what is to be undone even so is undone.
     """
@@ -45,7 +50,8 @@ def undo_children(flow_run_id: str, workspace: str, crashed: bool) -> list[str]:
         sentence
         for child in children
         if not crashed or is_wanted_undone(str(child.id))
-        for sentence in undo_run(str(child.id), workspace)
+        for way in ways
+        for sentence in way(str(child.id), workspace)
     ]
 
 

@@ -254,6 +254,10 @@ class RegisteredModel(_Value):
     version: str
     adopted: bool = False
 
+    def is_same(self, other: "RegisteredModel") -> bool:
+        """Whether both are one version of one model."""
+        return (self.name, self.version) == (other.name, other.version)
+
 
 class LiveEndpoint(_Value):
     """A deployment that answers."""

@@ -211,7 +211,7 @@ def _put_container(request: Request, kind: Kind, body: dict[str, Any]) -> Respon
 def _check_unchanged(
     kind: Kind, name: str, version: str, old: dict[str, Any], new: dict[str, Any]
 ) -> None:
-    changed = [key for key in kind.content if old.get(key) != new.get(key)]
+    changed = [key for key in kind.content if _canonical(old.get(key)) != _canonical(new.get(key))]
     if changed:
         raise AzureError(
             409,
@@ -220,6 +220,14 @@ def _check_unchanged(
             f"already exists and its {', '.join(changed)} cannot be changed. "
             "Use another version.",
         )
+
+
+def _canonical(value: Any) -> Any:
+    """Content to compare: names in an ARM path have no case, and a folder may end with a slash."""
+    if not isinstance(value, str) or not value.startswith("azureml://"):
+        return value
+    names, paths, path = value.partition("/paths/")
+    return names.lower() + paths + path.rstrip("/")
 
 
 def _update_container(request: Request, kind: Kind, properties: dict[str, Any]) -> None:

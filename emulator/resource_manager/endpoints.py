@@ -12,6 +12,7 @@ from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.resource_manager import online_deployments
 from emulator.resource_manager.changes import Changes, set_state
 from emulator.resource_manager.resources import envelope, found, listing, workspace_path
+from emulator.resource_manager.traffic import checked_mirror, checked_traffic
 from emulator.store import Resource
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
@@ -135,40 +136,21 @@ def _checked(emulator: Emulator, path: str, name: str, body: dict[str, Any]) -> 
             f"The local Azure ML does not emulate endpoints with authMode {mode}; it has "
             f"{' and '.join(_AUTH_MODES.values())}.",
         )
-    if any((properties.get("mirrorTraffic") or {}).values()):
-        raise AzureError(
-            501, "OperationNotSupported", "The local Azure ML does not mirror traffic."
-        )
+    children = emulator.store.children(f"{path}/deployments")
+    deployments = {deployment["name"].lower(): deployment["name"] for deployment in children}
+    traffic = checked_traffic(deployments, properties.get("traffic") or {})
     host = f"{name.lower()}.{emulator.config.location}.inference.ml.azure.com"
     return properties | {
         "authMode": _AUTH_MODES[mode.lower()],
-        "traffic": _checked_traffic(emulator, path, properties.get("traffic") or {}),
-        "mirrorTraffic": {},
+        "traffic": traffic,
+        "mirrorTraffic": checked_mirror(
+            deployments, traffic, properties.get("mirrorTraffic") or {}
+        ),
         "scoringUri": f"https://{host}/score",
         "swaggerUri": f"https://{host}/swagger.json",
         "publicNetworkAccess": properties.get("publicNetworkAccess") or "Enabled",
         "properties": properties.get("properties") or {},
     }
-
-
-def _checked_traffic(emulator: Emulator, path: str, traffic: dict[str, Any]) -> dict[str, int]:
-    present = {d["name"].lower() for d in emulator.store.children(f"{path}/deployments")}
-    unknown = [name for name in traffic if name.lower() not in present]
-    if unknown:
-        raise AzureError(
-            400,
-            "BadRequest",
-            f"Traffic cannot go to {', '.join(unknown)}: the endpoint has no such deployment. "
-            f"Its deployments: {', '.join(sorted(present)) or 'none'}.",
-        )
-    shares = list(traffic.values())
-    if any(type(s) is not int or not 0 <= s <= 100 for s in shares) or sum(shares) not in (0, 100):
-        raise AzureError(
-            400,
-            "BadRequest",
-            f"Traffic must be whole percentages that add up to 100 or to 0, not {traffic}.",
-        )
-    return traffic
 
 
 def _identity(emulator: Emulator, identity: dict[str, Any] | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from emulator.resource_manager.changes import Changes, set_state
 from emulator.resource_manager.computes import quota
 from emulator.resource_manager.resources import envelope, found, listing, workspace_path
 from emulator.resource_manager.sizes import find_size
+from emulator.scoring_slots import drained
 from emulator.store import Resource
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
@@ -229,17 +230,19 @@ def _delete(request: Request) -> Response:
     deployment = emulator.store.get(path)
     if deployment is None:
         return Response(status_code=204)
-    share = (endpoint["properties"].get("traffic") or {}).get(deployment["name"], 0)
-    if share:
-        raise AzureError(
-            400,
-            "BadRequest",
-            f"The deployment {deployment['name']} gets {share} % of the endpoint's traffic and "
-            "cannot be deleted. Send its traffic elsewhere first, or delete the endpoint.",
-        )
+    for kind, words in (("traffic", "traffic"), ("mirrorTraffic", "mirrored traffic")):
+        share = (endpoint["properties"].get(kind) or {}).get(deployment["name"], 0)
+        if share:
+            raise AzureError(
+                400,
+                "BadRequest",
+                f"The deployment {deployment['name']} gets {share} % of the endpoint's {words} "
+                "and cannot be deleted. Send its traffic elsewhere first, or delete the endpoint.",
+            )
     set_state(emulator.store, path, "Deleting")
 
     async def remove() -> None:
+        await drained(emulator, deployment)
         await emulator.deployments.stop_one(path)
         emulator.store.delete(path)
         _forget_traffic(emulator, endpoint["id"], deployment["name"])

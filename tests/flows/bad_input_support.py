@@ -56,7 +56,7 @@ class User:
     capsys: pytest.CaptureFixture[str]
 
     def runs(self, *options: str, **settings: Any) -> Said:
-        from flows.command_line import main
+        from flows.finetune_command import main
         from tasks.clients import forget_clients
 
         forget_clients()

@@ -2,12 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from flows.command_line import UsageError, _parser, main, read_config
+from flows.command_line import UsageError, read_settings
+from flows.finetune_command import SWITCHES, finetune_parser, main
 from tasks.config import FinetuneConfig
 
 
 def config(*arguments: str) -> FinetuneConfig:
-    return read_config(_parser().parse_args(arguments))
+    options = finetune_parser().parse_args(arguments)
+    on = [setting for option, setting, _ in SWITCHES if getattr(options, option)]
+    return read_settings(options, FinetuneConfig, on)
 
 
 @pytest.fixture

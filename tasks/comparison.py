@@ -1,0 +1,145 @@
+"""Whether the challenger is better than the champion, and both side by side."""
+
+import math
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.evaluation import HeldOutReply, Scores
+from tasks.pictures import png_data_uri
+from tasks.retrain_config import EvaluationChoice
+
+_REPLIES_SHOWN = 3
+_LONGEST_TEXT = 300
+
+
+class Verdict(BaseModel):
+    """Whether the challenger is released, and why, in full sentences."""
+
+    model_config = ConfigDict(frozen=True)
+
+    better: bool
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(self.reasons)
+
+
+def compare(champion: Scores | None, challenger: Scores, choice: EvaluationChoice) -> Verdict:
+    """The verdict on the challenger; without a champion only the limits count.
+
+    Better is a loss that is lower by the margin, while ROUGE-L does not fall by more than
+    `most_rouge_lost`. Raises ValueError for scores of different rows.
+    """
+    against: list[str] = []
+    if not math.isfinite(challenger.loss):
+        against.append(f"The challenger's loss is {challenger.loss}, not a number.")
+    elif choice.highest_loss is not None and challenger.loss > choice.highest_loss:
+        against.append(
+            f"The challenger's loss is {challenger.loss:.4f}; at most {choice.highest_loss:g} is "
+            "allowed."
+        )
+    if champion is None:
+        return Verdict(
+            better=not against,
+            reasons=tuple(against) or (f"It is the first one; its loss is {challenger.loss:.4f}.",),
+        )
+    if champion.rows_sha256 != challenger.rows_sha256 or champion.rows != challenger.rows:
+        raise ValueError("the scores were measured on different rows")
+    lost, told = _loss_problem(champion.loss, challenger.loss, choice.margin)
+    if lost:
+        against.append(told)
+    if problem := _rouge_problem(champion.rouge_l, challenger.rouge_l, choice.most_rouge_lost):
+        against.append(problem)
+    return Verdict(better=not against, reasons=tuple(against) or (told,))
+
+
+def _loss_problem(champion: float, challenger: float, margin: float) -> tuple[bool, str]:
+    """Whether the loss speaks against the challenger, and the sentence about it."""
+    if not math.isfinite(champion):
+        return False, f"The champion's loss is {champion}; the challenger's is {challenger:.4f}."
+    needed = champion * (1 - margin)
+    change = (challenger / champion - 1) if champion else math.inf
+    both = f"The challenger's loss is {challenger:.4f}, the champion's {champion:.4f}"
+    if challenger <= needed and challenger < champion:
+        return False, f"{both}: {-change:.1%} lower."
+    return True, f"{both}: {change:+.1%}; at least {margin:.1%} lower is asked for."
+
+
+def _rouge_problem(
+    champion: float | None, challenger: float | None, most_lost: float
+) -> str | None:
+    if champion is None or challenger is None or champion - challenger <= most_lost:
+        return None
+    return (
+        f"The challenger's ROUGE-L is {challenger:.3f}, the champion's {champion:.3f}; it may fall "
+        f"by at most {most_lost:g}."
+    )
+
+
+def comparison_markdown(champion: Scores | None, challenger: Scores, verdict: Verdict) -> str:
+    """Both models in a table, the verdict, and some replies side by side."""
+    heads = ["", *(["champion"] if champion else []), "challenger"]
+    both = [*([champion] if champion else []), challenger]
+    rows = [
+        ["model", *(scores.model for scores in both)],
+        ["loss", *(f"{scores.loss:.4f}" for scores in both)],
+        ["perplexity", *(_number(scores.perplexity, 2) for scores in both)],
+        ["ROUGE-L", *(_number(scores.rouge_l, 3) for scores in both)],
+        ["measured by", *(f"job {scores.job}" for scores in both)],
+    ]
+    word = "better" if verdict.better else "not better"
+    parts = [
+        f"**The challenger is {word}.** {verdict}",
+        f"{challenger.rows} held-out conversations, {challenger.tokens} tokens of the assistant.",
+        _table(heads, rows),
+    ]
+    if challenger.replies:
+        parts += ["**Replies**", _replies(champion, challenger)]
+    return "\n\n".join(parts)
+
+
+def _replies(champion: Scores | None, challenger: Scores) -> str:
+    heads = ["asked", "expected", *(["champion"] if champion else []), "challenger"]
+    earlier = {reply.asked: reply for reply in champion.replies} if champion else {}
+
+    def row(reply: HeldOutReply) -> list[str]:
+        before = [earlier[reply.asked].reply if reply.asked in earlier else "-"] if champion else []
+        return [_excerpt(text) for text in (reply.asked, reply.expected, *before, reply.reply)]
+
+    return _table(heads, [row(reply) for reply in challenger.replies[:_REPLIES_SHOWN]])
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text.split()).replace("|", "\\|")
+    return line if len(line) <= _LONGEST_TEXT else line[:_LONGEST_TEXT] + " ..."
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def comparison_picture(champion: Scores | None, challenger: Scores) -> str | None:
+    """Loss and ROUGE-L of both as bars, as a data URI; None without a champion."""
+    if champion is None:
+        return None
+    from matplotlib.figure import Figure
+
+    measures = [("loss (lower is better)", champion.loss, challenger.loss)]
+    if champion.rouge_l is not None and challenger.rouge_l is not None:
+        measures.append(("ROUGE-L (higher is better)", champion.rouge_l, challenger.rouge_l))
+    figure = Figure(figsize=(3.5 * len(measures), 3.2), dpi=110, layout="constrained")
+    for axes, (title, before, after) in zip(
+        figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True
+    ):
+        bars = axes.bar(["champion", "challenger"], [before, after], color=["#8a94a6", "#2f6df6"])
+        axes.bar_label(bars, fmt="%.4g", padding=2)
+        axes.set_title(title, fontsize=10)
+        axes.margins(y=0.15)
+        axes.spines[["top", "right"]].set_visible(False)
+    return png_data_uri(figure)
