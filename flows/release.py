@@ -90,7 +90,8 @@ def _release(
         return report.model_copy(update={"status": "already live", **seen})
     question = comparison or f"Release {report.model} to the endpoint {config.endpoint}?"
     if config.approval and (no := ask_approval(run_id, question, config.approval_hours)):
-        return report.model_copy(update={"status": "not approved", "reason": no})
+        status = "refused" if no.by_a_person else "not approved"
+        return report.model_copy(update={"status": status, "reason": no.reason})
 
     with claimed(release_claim(run_id, workspace, config.endpoint)):
         held = take_endpoint(workspace, config, found, run_id)

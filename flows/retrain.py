@@ -1,46 +1,27 @@
 """Retrain when something is new, and release the new model only when it is the better one."""
 
-from typing import Any
-
 from prefect import flow
-from prefect.logging.loggers import flow_run_logger
 from prefect.states import Completed
 
 from flows.finetune import finetune
 from flows.release import release
 from tasks.artifacts import image, markdown, run_logger
-from tasks.cancelling import cancellable, confirm_cancelled
+from tasks.cancelling import cancellable
 from tasks.champion import crown, find_champion, record_verdict
 from tasks.comparison import Verdict, compare, comparison_markdown, comparison_picture
 from tasks.evaluation import Evaluation, evaluate_models
+from tasks.family import undo_family
 from tasks.recording import recording
 from tasks.release_config import ReleaseConfig
 from tasks.retrain_config import RetrainConfig
 from tasks.retrain_report import RetrainReport
 from tasks.retraining import Ingredients, look_up_ingredients, news, why_not
-from tasks.rollback import undo_release
-from tasks.undoing import undo_children, undo_run
 from tasks.values import RegisteredModel
-
-
-def undo(flow: Any, flow_run: Any, state: Any) -> None:
-    """End what a retraining that was stopped has under way: its training, jobs and release.
-
-    Of one whose process has died the work goes on, for the next one to adopt.
-    """
-    run_id, logger = str(flow_run.id), flow_run_logger(flow_run, flow)
-    workspace = str(flow_run.parameters.get("workspace", "default"))
-    told = undo_children(run_id, workspace, state.is_crashed(), (undo_run, undo_release))
-    told += [] if state.is_crashed() else undo_run(run_id, workspace)
-    for sentence in told:
-        logger.warning("%s", sentence)
-    confirm_cancelled(run_id)
-
 
 _DEFAULTS = RetrainConfig()
 
 
-@flow(name="retrain", on_cancellation=[undo], on_crashed=[undo])
+@flow(name="retrain", on_cancellation=[undo_family], on_crashed=[undo_family])
 def retrain(config: RetrainConfig = _DEFAULTS, workspace: str = "default") -> RetrainReport:
     """Train on what is new, measure the model against the champion, and release the better one.
 
@@ -114,7 +95,7 @@ def ship(
     """Release the challenger and make it the champion, or keep the champion that there is."""
     model, config = run.challenger, wanted.config
     assert model
-    against = f"{run.champion.name}:{run.champion.version}" if run.champion else None
+    against = str(run.champion) if run.champion else None
     if not verdict.better:
         record_verdict(workspace, model, wanted.key, "worse", against)
         return run.end("kept the champion", str(verdict))
@@ -132,9 +113,8 @@ def _released(
     run: RetrainReport, workspace: str, model: RegisteredModel, config: ReleaseConfig
 ) -> bool:
     with run.stage("release"):
-        name = f"{model.name}:{model.version}"
-        run.release = release(name, config, workspace, run.comparison)
-    return run.release.status in ("released", "already live")
+        run.release = release(str(model), config, workspace, run.comparison)
+    return run.release.is_live
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Asking a person, in Prefect's UI, whether a release may begin."""
 
 import uuid
+from dataclasses import dataclass
 
 from prefect.client.orchestration import get_client
 from prefect.exceptions import FlowPauseTimeout
@@ -30,8 +31,16 @@ class Approval(RunInput):
     )
 
 
-def ask_approval(flow_run_id: str, question: str, hours: float) -> str | None:
-    """Pause this flow run until a person has answered: None for yes, else why it is not approved.
+@dataclass(frozen=True)
+class Refusal:
+    """Why a release is not approved, and whether somebody has said so."""
+
+    reason: str
+    by_a_person: bool
+
+
+def ask_approval(flow_run_id: str, question: str, hours: float) -> Refusal | None:
+    """Pause this flow run until a person has answered: None for yes.
 
     `question` is Markdown and is shown above the form. Call it in a flow, never in a task. Raises
     UserError where nobody can answer.
@@ -53,10 +62,10 @@ def ask_approval(flow_run_id: str, question: str, hours: float) -> str | None:
         )
     except FlowPauseTimeout:
         _run_again(flow_run_id)
-        return f"Nobody has approved it within {hours:g} hours."
+        return Refusal(f"Nobody has approved it within {hours:g} hours.", by_a_person=False)
     comment = f": {answer.comment}" if answer.comment else "."
     run_logger().info("The release was %sapproved%s", "" if answer.approve else "not ", comment)
-    return None if answer.approve else f"It was refused{comment}"
+    return None if answer.approve else Refusal(f"It was refused{comment}", by_a_person=True)
 
 
 def _run_again(flow_run_id: str) -> None:

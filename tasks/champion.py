@@ -84,11 +84,16 @@ def record_verdict(
 
 
 @task(name="crown", task_run_name="crown {model.name}:{model.version}", **REMOTE)
-def crown(workspace: str, model: RegisteredModel, key: str, names: Sequence[str]) -> None:
-    """Make the model the champion in the place of those among the models of these names."""
+def crown(workspace: str, model: RegisteredModel, key: str | None, names: Sequence[str]) -> None:
+    """Make the model the champion in the place of those among the models of these names.
+
+    `key` stands for what a retraining made it from; None for a model of another origin.
+    """
     client = workspace_client(workspace)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    _tag(client, model.name, model.version, add={CHAMPION: now, RETRAIN_KEY: key})
+    _tag(
+        client, model.name, model.version, add={CHAMPION: now} | ({RETRAIN_KEY: key} if key else {})
+    )
     # Only now: killed in between, the later one counts.
     for version in _versions(client, names):
         if CHAMPION in version.tags and not model.is_same(registered(version, adopted=True)):

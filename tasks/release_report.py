@@ -46,7 +46,7 @@ class ReleaseStep(_Value):
         return f"mirror {self.mirrored} %" if self.mirrored else f"{self.share} %"
 
 
-Outcome = Literal["released", "already live", "not approved"]
+Outcome = Literal["released", "already live", "not approved", "refused"]
 
 
 class ReleaseReport(_Value):
@@ -66,9 +66,14 @@ class ReleaseReport(_Value):
     deleted: tuple[str, ...] = ()
     seconds: float = 0.0
 
+    @property
+    def is_live(self) -> bool:
+        """Whether the endpoint serves the model now."""
+        return self.status in ("released", "already live")
+
     def summary(self) -> list[tuple[str, str]]:
         """What a person wants to know at the end, as (label, text)."""
-        rows = [("status", self.status)]
+        rows: list[tuple[str, str]] = [("status", self.status)]
         rows += [("why", self.reason)] if self.reason else []
         rows += [
             ("model", self.model),

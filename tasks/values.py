@@ -254,6 +254,9 @@ class RegisteredModel(_Value):
     version: str
     adopted: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.name}:{self.version}"
+
     def is_same(self, other: "RegisteredModel") -> bool:
         """Whether both are one version of one model."""
         return (self.name, self.version) == (other.name, other.version)

@@ -9,6 +9,7 @@ from emulator.control_client import Control
 from tests.azure import local_azure
 from tests.flows.bad_input_support import User
 from tests.flows.cloud_support import Cloud
+from tests.flows.retrain_support import Retraining, retraining_in
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +37,12 @@ def cloud(
     yield Cloud(User(cloud_home, capsys), control)
     control.clear()
     forget_clients()
+
+
+@pytest.fixture(scope="module")
+def retraining(
+    prefect_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Retraining]:
+    """Retrains against a workspace of the module's own."""
+    with retraining_in(tmp_path_factory.mktemp("home")) as made:
+        yield made

@@ -2,15 +2,12 @@
 
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from prefect import flow
-from prefect.client.orchestration import get_client
-from prefect.states import Cancelling
 
 from flows.release import release
 from tasks.release_report import ReleaseReport
@@ -76,9 +73,9 @@ def parent(config: dict[str, Any]) -> ReleaseReport:
 def test_a_release_that_is_refused_makes_nothing(stage: Stage, api: httpx.Client) -> None:
     seen: list[dict[str, Any]] = []
     person = answer(api, seen, approve=False, comment="not on a Friday")
-    report = parent(stage.config(approval=True).model_dump())
+    report = parent(stage.config(approval=True, approval_hours=0.02).model_dump())
     person.join()
-    assert report.status == "not approved"
+    assert report.status == "refused"
     assert "not on a Friday" in report.reason
     assert "challenger" in seen[0]["description"]
     properties = seen[0]["schema"]["properties"]
@@ -98,21 +95,25 @@ def test_a_release_that_nobody_approves_in_time_makes_nothing_and_completes(
 
 
 def test_a_release_that_is_cancelled_while_it_waits_ends(stage: Stage, api: httpx.Client) -> None:
+    runs: list[dict[str, Any]] = []
+
     def cancel() -> None:
-        run = paused(api)
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(uuid.UUID(run["id"]), Cancelling())
+        runs.append(paused(api))
+        state = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+        api.post(f"/flow_runs/{runs[0]['id']}/set_state", json=state).raise_for_status()
 
     threading.Thread(target=cancel).start()
     with pytest.raises(KeyboardInterrupt):
-        release(ONE, stage.config(approval=True))
+        release(ONE, stage.config(approval=True, approval_hours=0.02))
+    ended = api.get(f"/flow_runs/{runs[0]['id']}").json()
+    assert ended["state_type"] == "CANCELLED"
     assert not stage.exists()
 
 
 def test_a_release_that_is_approved_goes_on(stage: Stage, api: httpx.Client) -> None:
     seen: list[dict[str, Any]] = []
     person = answer(api, seen, approve=True)
-    report = release(ONE, stage.config(approval=True))
+    report = release(ONE, stage.config(approval=True, approval_hours=0.02))
     person.join()
     assert report.status == "released"
     assert stage.traffic == {deployment(ONE): 100}
