@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -55,7 +55,7 @@ class Fleet:
     def start(
         self, config: Mapping[str, Any], *, flow: str = "finetune", home: Path | None = None
     ) -> "Run":
-        """Start a run of the flow with this configuration; `flow`: finetune, release or sweep.
+        """Start a run of the flow with this configuration; `flow`: one of `_FLOWS`.
 
         The configuration of a release names its `model` too.
         """
@@ -141,28 +141,49 @@ def _run(flow: str, environment: dict[str, str], config: dict[str, Any], log: st
 
 def _run_flow(flow: str, config: dict[str, Any]) -> int:
     from flows.command_line import ensure_default_block
-    from tasks.config import FinetuneConfig
     from tasks.errors import UserError
 
     ensure_default_block()
     try:
-        if flow == "sweep":
-            from flows.sweep import sweep
-
-            print(sweep(**config).model_dump_json())
-        elif flow == "release":
-            from flows.release import release
-            from tasks.release_config import ReleaseConfig
-
-            model = config.pop("model")
-            released = release(model, ReleaseConfig.model_validate(config))
-            print(released.model_dump_json())
-        else:
-            from flows.finetune import finetune
-
-            report = finetune(FinetuneConfig.model_validate(config))
-            print(f"{_REPORT}{report.folder / 'report.json'}")
+        print(_FLOWS[flow](config))
     except UserError as error:
         print(f"error: {error}")
         return 1
     return 0
+
+
+def _finetune(config: dict[str, Any]) -> str:
+    from flows.finetune import finetune
+    from tasks.config import FinetuneConfig
+
+    return f"{_REPORT}{finetune(FinetuneConfig.model_validate(config)).folder / 'report.json'}"
+
+
+def _retrain(config: dict[str, Any]) -> str:
+    from flows.retrain import retrain
+    from tasks.retrain_config import RetrainConfig
+
+    return f"{_REPORT}{retrain(RetrainConfig.model_validate(config)).folder / 'report.json'}"
+
+
+def _release(config: dict[str, Any]) -> str:
+    from flows.release import release
+    from tasks.release_config import ReleaseConfig
+
+    model = config.pop("model")
+    return release(model, ReleaseConfig.model_validate(config)).model_dump_json()
+
+
+def _sweep(config: dict[str, Any]) -> str:
+    from flows.sweep import sweep
+
+    return sweep(**config).model_dump_json()
+
+
+_FLOWS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "finetune": _finetune,
+    "retrain": _retrain,
+    "release": _release,
+    "sweep": _sweep,
+}
+"""Each runs a flow with its settings and gives what is to be printed of it."""

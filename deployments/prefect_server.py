@@ -1,4 +1,4 @@
-"""Prefect's server: `python -m deployments.prefect_server OPTIONS`, as `prefect server start OPTIONS`.
+"""Prefect's server: `python -m deployments.prefect_server OPTIONS` for `prefect server start ...`.
 
 The one difference is where garbage is collected. On SQLite a writer waits up to 60 seconds for
 another one, in a thread of its own. When Python's collector, which runs wherever memory is asked

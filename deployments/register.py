@@ -2,35 +2,39 @@
 
     PREFECT_API_URL=http://127.0.0.1:4200/api python -m deployments.register [--block NAME]
 
-Doing it again changes nothing, and schedules and automations stay switched as they are. With
---block, the workspace that the environment names (AZUREML_SUBSCRIPTION_ID, AZUREML_RESOURCE_GROUP,
-AZUREML_WORKSPACE_NAME) is saved under that name.
+Doing it again changes nothing: schedules and automations stay switched as they are, and schedules
+that were made by hand stay. With --block, the workspace that the environment names
+(AZUREML_SUBSCRIPTION_ID, AZUREML_RESOURCE_GROUP, AZUREML_WORKSPACE_NAME) is saved under that name.
 """
 
 import argparse
 import asyncio
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
 import yaml
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.events.schemas.automations import AutomationCore
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
 from blocks.azureml import AzureMLWorkspace
+from deployments.automating import save_automations
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFECT_FILE = ROOT / "deployments" / "prefect.yaml"
-AUTOMATIONS = ROOT / "deployments" / "automations"
 
-Switches = dict[tuple[str, str], bool]
-"""(flow/deployment, slug of a schedule) -> whether the schedule is switched on."""
+Schedules = dict[str, tuple[DeploymentSchedule, ...]]
+"""flow/deployment -> its schedules."""
 
 
 class RegistrationError(RuntimeError):
@@ -46,15 +50,6 @@ def declared() -> list[dict[str, Any]]:
 def full_names() -> list[str]:
     """flow/deployment of each; a flow is called as its function is."""
     return [f"{entry['entrypoint'].rpartition(':')[2]}/{entry['name']}" for entry in declared()]
-
-
-def declared_automations() -> list[AutomationCore]:
-    """The automations of every file in deployments/automations."""
-    return [
-        AutomationCore.model_validate(automation)
-        for file in sorted(AUTOMATIONS.glob("*.yaml"))
-        for automation in yaml.safe_load(file.read_text())["automations"]
-    ]
 
 
 def save_block(name: str) -> str:
@@ -91,46 +86,37 @@ async def create_pools(client: PrefectClient) -> None:
             continue
 
 
-async def read_switches(client: PrefectClient) -> Switches:
-    """Which schedules of the declared deployments are switched on now."""
-    return {(name, slug): active async for name, _, _, slug, active in _schedules(client)}
+async def read_schedules(client: PrefectClient) -> Schedules:
+    """The schedules of the declared deployments that the server knows."""
+    return {name: tuple(there.schedules) async for name, there in _deployments(client)}
 
 
-async def restore_switches(client: PrefectClient, before: Switches) -> None:
-    """Undo what deploying did to schedules that somebody had switched on or off."""
-    async for name, deployment, schedule, slug, active in _schedules(client):
-        wanted = before.get((name, slug), active)
-        if wanted != active:
-            await client.update_deployment_schedule(deployment, schedule, active=wanted)
+async def restore_schedules(client: PrefectClient, before: Schedules) -> None:
+    """Undo what deploying did to schedules of which somebody has decided otherwise.
 
-
-async def _schedules(client: PrefectClient) -> Any:
-    for name in full_names():
-        try:
-            deployment = await client.read_deployment_by_name(name)
-        except ObjectNotFound:
-            continue
-        for schedule in deployment.schedules:
-            yield name, deployment.id, schedule.id, schedule.slug or "", schedule.active
-
-
-async def save_automation(client: PrefectClient, wanted: AutomationCore) -> str:
-    """Create or update the automation of this name; returns what was done.
-
-    One that somebody has switched off stays off. An unchanged one is left alone: writing it would
-    make the server forget which runs it waits for.
+    What was switched on or off is so again. One without a slug was made by hand: prefect.yaml does
+    not know it, and it is made again.
     """
-    existing = await client.read_automations_by_name(wanted.name)
-    if not existing:
-        await client.create_automation(wanted)
-        return "created"
-    done = "unchanged"
-    for automation in existing:
-        target = wanted.model_copy(update={"enabled": automation.enabled})
-        if AutomationCore.model_validate(automation.model_dump()) != target:
-            await client.update_automation(automation.id, target)
-            done = "updated"
-    return done
+    async for name, deployment in _deployments(client):
+        there = {schedule.slug or schedule.id: schedule for schedule in deployment.schedules}
+        for old in before.get(name, ()):
+            new = there.get(old.slug or old.id)
+            if new is None and not old.slug:
+                made = DeploymentScheduleCreate(
+                    schedule=old.schedule,
+                    active=old.active,
+                    max_scheduled_runs=old.max_scheduled_runs,
+                    parameters=old.parameters,
+                )
+                await client.create_deployment_schedules(deployment.id, [made])
+            elif new is not None and new.active != old.active:
+                await client.update_deployment_schedule(deployment.id, new.id, active=old.active)
+
+
+async def _deployments(client: PrefectClient) -> AsyncIterator[tuple[str, DeploymentResponse]]:
+    for name in full_names():
+        with suppress(ObjectNotFound):
+            yield name, await client.read_deployment_by_name(name)
 
 
 def deploy() -> None:
@@ -146,17 +132,28 @@ def deploy() -> None:
         )
 
 
-async def register() -> dict[str, UUID]:
-    """Create or update pools, deployments and automations; returns flow/deployment -> id."""
+@dataclass(frozen=True)
+class Registered:
+    """What a Prefect server knows now."""
+
+    deployments: dict[str, UUID]
+    """flow/deployment -> identifier."""
+    automations: dict[str, str]
+    """Name -> "on", "off", or why it is not there."""
+
+
+async def register() -> Registered:
+    """Create or update pools, deployments and automations."""
     async with get_client() as client:
         await create_pools(client)
-        before = await read_switches(client)
+        before = await read_schedules(client)
     await asyncio.to_thread(deploy)
     async with get_client() as client:
-        await restore_switches(client, before)
-        for automation in declared_automations():
-            await save_automation(client, automation)
-        return {name: (await client.read_deployment_by_name(name)).id for name in full_names()}
+        await restore_schedules(client, before)
+        deployments = {
+            name: (await client.read_deployment_by_name(name)).id for name in full_names()
+        }
+        return Registered(deployments, await save_automations(client, deployments))
 
 
 def main() -> int:
@@ -173,8 +170,11 @@ def main() -> int:
     try:
         if arguments.block:
             print(f"block {arguments.block}: {save_block(arguments.block)}", flush=True)
-        for name, identifier in asyncio.run(register()).items():
+        registered = asyncio.run(register())
+        for name, identifier in registered.deployments.items():
             print(f"deployment {name}: {identifier}")
+        for name, state in registered.automations.items():
+            print(f"automation {name}: {state}")
     except RegistrationError as error:
         print(error, file=sys.stderr)
         return 1

@@ -36,19 +36,22 @@ class PoolRuns:
             time.sleep(0.5)
         return [str(run["name"]) for run in left]
 
-    def close(self, why: str, only: Collection[str] | None = None) -> list[str]:
-        """Mark active runs as crashed, when nobody lives that could run them; their names.
+    def close(
+        self, why: str, only: Collection[str] | None = None, kind: str = "CRASHED"
+    ) -> list[str]:
+        """Mark active runs as ended, when nobody lives that could run them; their names.
 
         only: identifiers of the runs that may be meant; all of the pool's when it is None.
+        kind: CRASHED, after which they are run again, or CANCELLED, after which they are not.
         """
         left = [run for run in self.active() if only is None or str(run["id"]) in only]
         for run in left:
-            self._set_state(run, "CRASHED", "Crashed", why)
+            self._set_state(run, kind, kind.capitalize(), why)
         return [str(run["name"]) for run in left]
 
     def _set_state(self, run: dict[str, Any], kind: str, name: str, message: str) -> None:
         state = {"type": kind, "name": name, "message": message}
-        force = kind == "CRASHED"
+        force = kind != "CANCELLING"
         self._post(f"/flow_runs/{run['id']}/set_state", {"state": state, "force": force})
 
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:

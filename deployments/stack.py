@@ -16,7 +16,14 @@ from rich.console import Console
 
 from deployments.processes import TERM_SECONDS, Child, Ledger, end
 from deployments.runs import PoolRuns
-from deployments.surroundings import LOCAL, ROOT, base_environment, free_port, parse_environment
+from deployments.surroundings import (
+    LOCAL,
+    ROOT,
+    base_environment,
+    free_port,
+    parse_environment,
+    server_environment,
+)
 from emulator.config import load_config, state_folder
 from emulator.server import is_running
 
@@ -151,15 +158,17 @@ class Stack:
         """End the runs of a worker that was killed: no other worker can cancel them."""
         if any(process.is_running() for process in self.orphans):
             end(self.orphans, TERM_SECONDS)
-            self._close_runs("`make up` was ended.", self.orphaned_runs)
+            self._close_runs("`make up` was ended.", self.orphaned_runs, kind="CANCELLED")
 
     def _remember(self) -> None:
         self.ledger.write(self.children, self.orphans)
 
-    def _close_runs(self, why: str, only: Collection[str] | None = None) -> None:
+    def _close_runs(
+        self, why: str, only: Collection[str] | None = None, kind: str = "CRASHED"
+    ) -> None:
         # A run that nobody runs any more would hold the deployment's only place.
-        for name in self.runs.close(why, only):
-            self.console.print(f"Run {name} was left behind and is marked as crashed.")
+        for name in self.runs.close(why, only, kind):
+            self.console.print(f"Run {name} was left behind and is marked as {kind.lower()}.")
 
     def _cancel_runs(self) -> None:
         try:
@@ -195,8 +204,9 @@ class Stack:
         child.wait_until(ready, seconds)
 
     def _start_server(self) -> None:
-        arguments = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
-        self._run(SERVER, arguments, self.environment, self._server_is_ready, 180)
+        arguments = ["deployments.prefect_server", "--host", "127.0.0.1", "--port", str(self.port)]
+        environment = server_environment(os.environ, self.api_url)
+        self._run(SERVER, arguments, environment, self._server_is_ready, 180)
 
     def _server_is_ready(self) -> bool:
         return self._answer("GET", "/health") is True

@@ -48,6 +48,21 @@ def base_environment(environment: Mapping[str, str], api_url: str) -> dict[str, 
     }
 
 
+DATABASE = ("PREFECT_SERVER_DATABASE_", "PREFECT_API_DATABASE_")
+"""How the variables begin that say where Prefect's server keeps its data."""
+
+
+def server_environment(environment: Mapping[str, str], api_url: str) -> dict[str, str]:
+    """What the server gets: as every child, and the data base that the user has named.
+
+    Nobody else needs it: it may hold a password.
+    """
+    database = {
+        name: value for name, value in environment.items() if name.startswith(DATABASE) and value
+    }
+    return base_environment(environment, api_url) | database
+
+
 def parse_environment(text: str) -> dict[str, str]:
     """Lines KEY=VALUE with the value quoted for a shell, as `azureml-emulator env` prints them."""
     return dict(word.split("=", 1) for word in shlex.split(text))

@@ -31,6 +31,7 @@ def urls(stack: Stack, registered: str) -> Iterator[tuple[str, str]]:
     """What a person can open and type now: label and text."""
     prefect = f"PREFECT_API_URL={stack.api_url} .venv/bin/prefect"
     yield "Prefect UI", stack.ui_url
+    automations: dict[str, str] = {}
     for line in registered.splitlines():
         kind, _, rest = line.partition(" ")
         name, _, value = rest.partition(": ")
@@ -38,6 +39,12 @@ def urls(stack: Stack, registered: str) -> Iterator[tuple[str, str]]:
             yield name, f"{stack.ui_url}/deployments/deployment/{value}"
         elif kind == "block":
             yield f"block {name}", f"{stack.ui_url}/blocks ({value})"
+        elif kind == "automation":
+            automations[name] = value
+    on = sum(state == "on" for state in automations.values())
+    yield "automations", f"{stack.ui_url}/automations ({on} of {len(automations)} are on)"
+    if any(state.startswith("not there") for state in automations.values()):
+        yield "notifications", "none: save a notification block named finetune-notify, start again"
     yield "MLflow UI", stack.tracking_url()
     yield "local Azure ML", f"state in {stack.state}"
     yield "logs", str(FOLDER)

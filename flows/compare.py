@@ -10,6 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.finetune import finetune
 from flows.release import release
 from tasks import comparison
+from tasks.approval import approval_page
 from tasks.artifacts import markdown, run_logger, table
 from tasks.cancelling import cancellable
 from tasks.champion import crown, find_champion
@@ -38,6 +39,8 @@ def compare(config: CompareConfig, workspace: str = "default") -> CompareReport:
         workspace: Name of the Azure ML Workspace block.
     """
     with recording(CompareReport(workspace=workspace)) as run, cancellable(run.flow_run_id):
+        if config.release and config.release.approval:
+            approval_page(run.flow_run_id)  # known before the training, not after it
         with run.stage("train"):
             run.entries = train_all(config, workspace)
 

@@ -10,6 +10,7 @@ from tasks.claims import claimed, make_claim
 from tasks.compute import ensure_cluster
 from tasks.config import FinetuneConfig
 from tasks.drift import remember_plan
+from tasks.lineage import making_model
 from tasks.metrics import read_metrics
 from tasks.ownership import home, owner_tags
 from tasks.planning import decide_plan, look_around
@@ -69,10 +70,12 @@ def finetune(config: FinetuneConfig = _DEFAULTS, workspace: str = "default") -> 
 
             with run.stage("metrics"):
                 job, experiment = plan.names.job, plan.names.experiment
-                run.add_metrics(read_metrics(workspace, job, experiment, str(run.folder)))
+                metrics = read_metrics(workspace, job, experiment, str(run.folder))
+                run.add_metrics(metrics)
 
             with run.stage("register"):
-                run.model = register_model(workspace, plan, job, tags)
+                register = making_model(register_model, workspace, plan, metrics)
+                run.model = register(workspace, plan, job, tags)
 
             if config.serving.test:
                 try:

@@ -27,6 +27,7 @@ from tasks.releasing import (
     take_endpoint,
 )
 from tasks.rollback import LimitsNotHeld, take_back, undo_release
+from tasks.values import RegisteredModel
 
 
 def undo(flow: Any, flow_run: Any, state: Any) -> None:
@@ -36,11 +37,13 @@ def undo(flow: Any, flow_run: Any, state: Any) -> None:
     """
     run_id, logger = str(flow_run.id), flow_run_logger(flow_run, flow)
     claim = read_claim(run_id)
-    if state.is_crashed() and not (claim and claim.stopped):
+    if claim is not None and state.is_crashed() and not claim.stopped:
         logger.warning("The release has died. Start it again: it goes on from where Azure is.")
         return
-    for sentence in undo_release(run_id, str(flow_run.parameters.get("workspace", "default"))):
-        logger.warning("%s", sentence)
+    if claim is not None or not state.is_crashed():
+        workspace = str(flow_run.parameters.get("workspace", "default"))
+        for sentence in undo_release(run_id, workspace):
+            logger.warning("%s", sentence)
     confirm_cancelled(run_id)
 
 
@@ -94,12 +97,14 @@ def _release(
         return report.model_copy(update={"status": status, "reason": no.reason})
 
     with claimed(release_claim(run_id, workspace, config.endpoint)):
-        held = take_endpoint(workspace, config, found, run_id)
+        held = _take(workspace, config, found, run_id)
         steps: list[ReleaseStep] = []
         try:
             _roll_out(workspace, held, config, steps)
         except Exception as error:
-            raise take_back(workspace, held.lease, config.deploy_minutes, error) from error
+            if failed := take_back(workspace, held.lease, config.deploy_minutes, error):
+                raise failed from error
+            raise
         deleted = end_release(workspace, held, config.deploy_minutes)
     return report.model_copy(
         update={
@@ -110,6 +115,16 @@ def _release(
             "deleted": tuple(deleted),
         }
     )
+
+
+def _take(workspace: str, config: ReleaseConfig, model: RegisteredModel, run_id: str) -> Release:
+    """The hold on the endpoint; where that fails, an endpoint that was made for it is deleted."""
+    try:
+        return take_endpoint(workspace, config, model, run_id)
+    except Exception:
+        for sentence in undo_release(run_id, workspace):
+            run_logger().warning("%s", sentence)
+        raise
 
 
 def _roll_out(

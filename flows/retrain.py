@@ -5,6 +5,7 @@ from prefect.states import Completed
 
 from flows.finetune import finetune
 from flows.release import release
+from tasks.approval import approval_page
 from tasks.artifacts import image, markdown, run_logger
 from tasks.cancelling import cancellable
 from tasks.champion import crown, find_champion, record_verdict
@@ -42,6 +43,8 @@ def retrain(config: RetrainConfig = _DEFAULTS, workspace: str = "default") -> Re
 
 def _retrain(run: RetrainReport, config: RetrainConfig, workspace: str) -> RetrainReport:
     with run.stage("look"):
+        if config.release and config.release.approval:
+            approval_page(run.flow_run_id)  # known before the training, not after it
         wanted = look_up_ingredients(workspace, config)
         champion = find_champion(workspace, [wanted.model_name])
         run.key, run.champion = wanted.key, champion.model if champion else None

@@ -39,12 +39,8 @@ class Refusal:
     by_a_person: bool
 
 
-def ask_approval(flow_run_id: str, question: str, hours: float) -> Refusal | None:
-    """Pause this flow run until a person has answered: None for yes.
-
-    `question` is Markdown and is shown above the form. Call it in a flow, never in a task. Raises
-    UserError where nobody can answer.
-    """
+def approval_page(flow_run_id: str) -> str:
+    """Where a person can answer. Raises UserError where nobody can."""
     page = url_for("flow-run", obj_id=flow_run_id)
     if not PREFECT_API_URL.value() or page is None:
         raise UserError(
@@ -53,6 +49,16 @@ def ask_approval(flow_run_id: str, question: str, hours: float) -> Refusal | Non
             "Start a server (`make up`, or `prefect server start`) and set PREFECT_API_URL to it, "
             "or switch `approval` off.",
         )
+    return page
+
+
+def ask_approval(flow_run_id: str, question: str, hours: float) -> Refusal | None:
+    """Pause this flow run until a person has answered: None for yes.
+
+    `question` is Markdown and is shown above the form. Call it in a flow, never in a task. Raises
+    UserError where nobody can answer.
+    """
+    page = approval_page(flow_run_id)
     run_logger().warning("Waiting, %g hours at most, for approval: %s (Resume)", hours, page)
     form = Approval.with_initial_data(description=question)
     timeout = max(1, round(hours * 3600))

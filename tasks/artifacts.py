@@ -10,7 +10,6 @@ from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import (
-    create_image_artifact,
     create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
@@ -58,10 +57,12 @@ def link(key: str, url: str, text: str) -> None:
         create_link_artifact(url, link_text=text, key=key, description=text)
 
 
-def image(key: str, url: str, description: str = "") -> None:
-    """Keep a picture with the run; `url` may be a data URI."""
-    if in_run():
-        create_image_artifact(url, key=key, description=description or None)
+def image(key: str, url: str, description: str, text: str = "") -> None:
+    """Keep a picture with the run, and a text in Markdown below it; `url` may be a data URI.
+
+    It is kept as Markdown: the UI prints the address of other pictures, in full, beside them.
+    """
+    markdown(key, f"![{description}]({url})" + (f"\n\n{text}" if text else ""), description)
 
 
 @dataclass

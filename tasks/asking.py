@@ -19,6 +19,7 @@ from tasks.errors import (
     scrub,
     status_of,
 )
+from tasks.markdown import markdown_table, wrapped_cell
 from tasks.values import LiveEndpoint, Reply
 
 Conversation = list[dict[str, str]]
@@ -193,7 +194,7 @@ def _excerpt(text: str) -> str:
 
 
 def reply_markdown(reply: Reply) -> str:
-    """The conversation, the model's reply and the expected one, quoted."""
+    """The conversation, quoted, and below it the model's reply beside the expected one."""
 
     def quote(text: str) -> str:
         return "\n".join(f"> {line}" for line in text.splitlines())
@@ -201,6 +202,6 @@ def reply_markdown(reply: Reply) -> str:
     parts = [
         f"**{message['role']}**\n\n{quote(message['content'])}" for message in reply.conversation
     ]
-    parts.append(f"**the fine-tuned model** ({reply.seconds} s)\n\n{quote(reply.reply)}")
-    parts.append(f"**expected**\n\n{quote(reply.expected)}")
-    return "\n\n".join(parts)
+    heads = ("the data expect", f"the fine-tuned model says ({reply.seconds:.1f} s)")
+    both = [wrapped_cell(reply.expected), wrapped_cell(reply.reply)]
+    return "\n\n".join([*parts, markdown_table(heads, [both])])

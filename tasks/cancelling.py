@@ -16,17 +16,36 @@ from functools import partial
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, TerminationSignal
 from prefect.states import Cancelled
 
 _SECONDS = 5.0
 _STARTED_BY_A_WORKER = "PREFECT__FLOW_RUN_ID"
 _cancelled: set[str] = set()
+_stopped: set[str] = set()
 
 
 @contextmanager
 def cancellable(flow_run_id: str) -> Iterator[None]:
-    """Raises KeyboardInterrupt in the block once somebody has asked Prefect to cancel the run."""
+    """Raises KeyboardInterrupt in the block once somebody has asked Prefect to cancel the run.
+
+    A block that is interrupted, by that or by a signal, is remembered: `was_stopped` tells.
+    """
+    try:
+        with _watched(flow_run_id):
+            yield
+    except (KeyboardInterrupt, TerminationSignal):
+        _stopped.add(flow_run_id)
+        raise
+
+
+def was_stopped(flow_run_id: str) -> bool:
+    """Whether somebody has ended the run on purpose, in this process."""
+    return flow_run_id in _stopped
+
+
+@contextmanager
+def _watched(flow_run_id: str) -> Iterator[None]:
     here = threading.current_thread() is threading.main_thread()  # where signals arrive
     if os.environ.get(_STARTED_BY_A_WORKER) or not here:
         yield

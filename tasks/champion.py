@@ -5,7 +5,7 @@ one. Of two versions with the tag, which a run leaves that is killed in between,
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefect import task
@@ -90,14 +90,19 @@ def crown(workspace: str, model: RegisteredModel, key: str | None, names: Sequen
     `key` stands for what a retraining made it from; None for a model of another origin.
     """
     client = workspace_client(workspace)
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    _tag(
-        client, model.name, model.version, add={CHAMPION: now} | ({RETRAIN_KEY: key} if key else {})
-    )
+    others = [
+        version
+        for version in _versions(client, names)
+        if CHAMPION in version.tags and not model.is_same(registered(version, adopted=True))
+    ]
+    # Later than the others, also where another machine's clock was ahead.
+    times = [moment for other in others if (moment := _moment(other.tags[CHAMPION]))]
+    since = max([datetime.now(UTC), *(time + timedelta(milliseconds=1) for time in times)])
+    add = {CHAMPION: since.isoformat(timespec="milliseconds")}
+    _tag(client, model.name, model.version, add | ({RETRAIN_KEY: key} if key else {}))
     # Only now: killed in between, the later one counts.
-    for version in _versions(client, names):
-        if CHAMPION in version.tags and not model.is_same(registered(version, adopted=True)):
-            _tag(client, version.name, version.version, remove=(CHAMPION,))
+    for other in others:
+        _tag(client, other.name, other.version, remove=(CHAMPION,))
     run_logger().info("Model %s:%s is the champion.", model.name, model.version)
 
 

@@ -1,11 +1,12 @@
 """Whether the challenger is better than the champion, and both side by side."""
 
 import math
-from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.evaluation import HeldOutReply, Scores
+from tasks.errors import UserError
+from tasks.evaluation import Scores
+from tasks.markdown import markdown_table, wrapped_cell
 from tasks.pictures import png_data_uri
 from tasks.retrain_config import EvaluationChoice
 
@@ -29,7 +30,8 @@ def compare(champion: Scores | None, challenger: Scores, choice: EvaluationChoic
     """The verdict on the challenger; without a champion only the limits count.
 
     Better is a loss that is lower by the margin, while ROUGE-L does not fall by more than
-    `most_rouge_lost`. Raises ValueError for scores of different rows.
+    `most_rouge_lost`. Models whose tokens differ are compared by their loss per character. Raises
+    UserError for scores of different rows.
     """
     against: list[str] = []
     if not math.isfinite(challenger.loss):
@@ -45,8 +47,12 @@ def compare(champion: Scores | None, challenger: Scores, choice: EvaluationChoic
             reasons=tuple(against) or (f"It is the first one; its loss is {challenger.loss:.4f}.",),
         )
     if champion.rows_sha256 != challenger.rows_sha256 or champion.rows != challenger.rows:
-        raise ValueError("the scores were measured on different rows")
-    lost, told = _loss_problem(champion.loss, challenger.loss, choice.margin)
+        raise UserError(
+            f"{champion.model} and {challenger.model} cannot be compared: {champion.rows} and "
+            f"{challenger.rows} conversations were scored, of {_same(champion, challenger)} file.",
+            "Raise evaluation.max_length, so that no conversation is cut off before its answer.",
+        )
+    lost, told = _loss_problem(champion, challenger, choice.margin)
     if lost:
         against.append(told)
     if problem := _rouge_problem(champion.rouge_l, challenger.rouge_l, choice.most_rouge_lost):
@@ -54,14 +60,21 @@ def compare(champion: Scores | None, challenger: Scores, choice: EvaluationChoic
     return Verdict(better=not against, reasons=tuple(against) or (told,))
 
 
-def _loss_problem(champion: float, challenger: float, margin: float) -> tuple[bool, str]:
+def _same(champion: Scores, challenger: Scores) -> str:
+    return "the same" if champion.rows_sha256 == challenger.rows_sha256 else "another"
+
+
+def _loss_problem(champion: Scores, challenger: Scores, margin: float) -> tuple[bool, str]:
     """Whether the loss speaks against the challenger, and the sentence about it."""
-    if not math.isfinite(champion):
-        return False, f"The champion's loss is {champion}; the challenger's is {challenger:.4f}."
-    needed = champion * (1 - margin)
-    change = (challenger / champion - 1) if champion else math.inf
-    both = f"The challenger's loss is {challenger:.4f}, the champion's {champion:.4f}"
-    if challenger <= needed and challenger < champion:
+    old, new, what = champion.loss, challenger.loss, "loss"
+    if champion.tokens != challenger.tokens:
+        old, new = champion.loss_per_character, challenger.loss_per_character
+        what = "loss per character"
+    if not math.isfinite(old):
+        return False, f"The champion's {what} is {old}; the challenger's is {new:.4f}."
+    change = new / old - 1 if old else math.inf
+    both = f"The challenger's {what} is {new:.4f}, the champion's {old:.4f}"
+    if new <= old * (1 - margin) and new < old:
         return False, f"{both}: {-change:.1%} lower."
     return True, f"{both}: {change:+.1%}; at least {margin:.1%} lower is asked for."
 
@@ -92,7 +105,7 @@ def comparison_markdown(champion: Scores | None, challenger: Scores, verdict: Ve
     parts = [
         f"**The challenger is {word}.** {verdict}",
         f"{challenger.rows} held-out conversations, {challenger.tokens} tokens of the assistant.",
-        _table(heads, rows),
+        markdown_table(heads, rows),
     ]
     if challenger.replies:
         parts += ["**Replies**", _replies(champion, challenger)]
@@ -101,23 +114,19 @@ def comparison_markdown(champion: Scores | None, challenger: Scores, verdict: Ve
 
 def _replies(champion: Scores | None, challenger: Scores) -> str:
     heads = ["asked", "expected", *(["champion"] if champion else []), "challenger"]
-    earlier = {reply.asked: reply for reply in champion.replies} if champion else {}
-
-    def row(reply: HeldOutReply) -> list[str]:
-        before = [earlier[reply.asked].reply if reply.asked in earlier else "-"] if champion else []
-        return [_excerpt(text) for text in (reply.asked, reply.expected, *before, reply.reply)]
-
-    return _table(heads, [row(reply) for reply in challenger.replies[:_REPLIES_SHOWN]])
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    shown = challenger.replies[:_REPLIES_SHOWN]
+    # To the same conversations, in the same order.
+    before = [[reply.reply] for reply in champion.replies] if champion else [[]] * len(shown)
+    rows = [
+        [reply.asked, reply.expected, *earlier, reply.reply]
+        for reply, earlier in zip(shown, before, strict=False)
+    ]
+    return markdown_table(heads, [[_excerpt(text) for text in row] for row in rows])
 
 
 def _excerpt(text: str) -> str:
-    line = " ".join(text.split()).replace("|", "\\|")
-    return line if len(line) <= _LONGEST_TEXT else line[:_LONGEST_TEXT] + " ..."
+    line = " ".join(text.split())
+    return wrapped_cell(line if len(line) <= _LONGEST_TEXT else line[:_LONGEST_TEXT] + " ...", 32)
 
 
 def _number(value: float | None, digits: int) -> str:

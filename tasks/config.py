@@ -1,10 +1,38 @@
 """What a person asks for. Every field is described: these texts are the form in Prefect's UI."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 ParameterValue = str | int | float | bool
+
+# The form offers a choice; any other size may be typed.
+VmSize = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "anyOf": [
+                {
+                    "title": "Usual sizes",
+                    "type": "string",
+                    "enum": [
+                        "Standard_NC24ads_A100_v4",
+                        "Standard_NC48ads_A100_v4",
+                        "Standard_NC96ads_A100_v4",
+                        "Standard_ND96asr_v4",
+                        "Standard_ND96amsr_A100_v4",
+                        "Standard_NC40ads_H100_v5",
+                        "Standard_NC80adis_H100_v5",
+                        "Standard_ND96isr_H100_v5",
+                    ],
+                },
+                {"title": "Another size", "type": "string"},
+            ],
+        }
+    ),
+]
+"""Name of a VM size. Prefect's form shows the usual ones as a select, or any text."""
 
 
 class Section(BaseModel):
@@ -27,13 +55,18 @@ class ModelChoice(Section):
     name: str = Field(
         "Phi-3-mini-4k-instruct",
         min_length=1,
+        title="Model",
         description="Name of a chat-completion model in the registry.",
     )
     version: str | None = Field(
-        None, description="Version of the model. None: the latest one, recorded in the plan."
+        None,
+        title="Version",
+        description="Version of the model. None: the latest one, recorded in the plan.",
     )
     accept_retired: bool = Field(
-        False, description="Go on although the registry says that the model is retired."
+        False,
+        title="Accept a retired model",
+        description="Go on although the registry says that the model is retired.",
     )
 
 
@@ -43,26 +76,38 @@ class DatasetChoice(Section):
     name: str = Field(
         "HuggingFaceH4/ultrachat_200k",
         min_length=1,
+        title="Dataset",
         description="Hugging Face dataset with a column named messages.",
     )
     subset: str | None = Field(
-        None, description="Configuration of the dataset; needed only if it has several."
+        None,
+        title="Subset",
+        description="Configuration of the dataset; needed only if it has several.",
     )
     revision: str | None = Field(
-        None, description="Commit, branch or tag. None: the newest commit, recorded in the plan."
+        None,
+        title="Revision",
+        description="Commit, branch or tag. None: the newest commit, recorded in the plan.",
     )
-    train_split: str = Field("train_sft", description="Split to train on.")
-    test_split: str = Field("test_sft", description="Split given to the job as test data.")
+    train_split: str = Field("train_sft", title="Training split", description="Split to train on.")
+    test_split: str = Field(
+        "test_sft", title="Test split", description="Split given to the job as test data."
+    )
     sample_split: str = Field(
-        "test_gen", description="Split from which the conversation for the endpoint is taken."
+        "test_gen",
+        title="Sample split",
+        description="Split from which the conversation for the endpoint is taken.",
     )
     percent: float = Field(
         5.0,
         gt=0,
         le=100,
+        title="Percent",
         description="Share of every split to use, from its start: above 0, up to 100 percent.",
     )
-    seed: int = Field(42, description="Chooses the sample conversation that is sent to the model.")
+    seed: int = Field(
+        42, title="Seed", description="Chooses the sample conversation that is sent to the model."
+    )
 
 
 class ComputeChoice(Section):
@@ -72,15 +117,22 @@ class ComputeChoice(Section):
         "gpu-cluster-big",
         min_length=2,
         max_length=32,
+        title="Cluster",
         description="Name of the compute cluster; created when it does not exist.",
     )
-    size: str = Field(
+    size: VmSize = Field(
         "Standard_NC24ads_A100_v4",
+        title="VM size",
         description="VM size of the cluster when it has to be created.",
     )
-    max_nodes: int = Field(2, ge=1, description="Most nodes of a cluster that is created.")
+    max_nodes: int = Field(
+        2, ge=1, title="Most nodes", description="Most nodes of a cluster that is created."
+    )
     idle_seconds: int = Field(
-        120, ge=60, description="Idle seconds after which a created cluster releases its nodes."
+        120,
+        ge=60,
+        title="Idle seconds",
+        description="Idle seconds after which a created cluster releases its nodes.",
     )
 
 
@@ -89,37 +141,62 @@ class ServingChoice(Section):
 
     test: bool = Field(
         True,
+        title="Try the model",
         description="Deploy the model, ask it once and delete the endpoint. Off: the run ends with "
         "the registered model.",
     )
-    size: str = Field("Standard_NC24ads_A100_v4", description="VM size of the deployment.")
-    instances: int = Field(1, ge=1, description="Number of instances of the deployment.")
-    deployment: str = Field("demo", min_length=3, max_length=32, description="Deployment name.")
+    size: VmSize = Field(
+        "Standard_NC24ads_A100_v4", title="VM size", description="VM size of the deployment."
+    )
+    instances: int = Field(
+        1, ge=1, title="Instances", description="Number of instances of the deployment."
+    )
+    deployment: str = Field(
+        "demo", min_length=3, max_length=32, title="Deployment", description="Deployment name."
+    )
     max_new_tokens: int = Field(
-        200, ge=1, description="Longest reply of the test conversation, in tokens."
+        200,
+        ge=1,
+        title="Reply length",
+        description="Longest reply of the test conversation, in tokens.",
     )
     keep_endpoint: bool = Field(
-        False, description="Leave the endpoint running, and billed, after the run."
+        False,
+        title="Keep the endpoint",
+        description="Leave the endpoint running, and billed, after the run.",
     )
 
 
 class ComponentChoice(Section):
     """The registry's pipeline component that does the fine-tuning."""
 
-    name: str = Field("chat_completion_pipeline", description="Name of the component.")
+    name: str = Field(
+        "chat_completion_pipeline", title="Component", description="Name of the component."
+    )
     version: str | None = Field(
-        None, description="Version of the component. None: the latest one, recorded in the plan."
+        None,
+        title="Version",
+        description="Version of the component. None: the latest one, recorded in the plan.",
     )
 
 
 class Deadlines(Section):
     """How long each kind of waiting may take, in minutes. Work past its deadline is cancelled."""
 
-    compute: float = Field(20, gt=0, description="Minutes for the cluster to be provisioned.")
-    queue: float = Field(120, gt=0, description="Minutes from submission until the job runs.")
-    run: float = Field(24 * 60, gt=0, description="Minutes from the job's start to its end.")
+    compute: float = Field(
+        20, gt=0, title="Cluster", description="Minutes for the cluster to be provisioned."
+    )
+    queue: float = Field(
+        120, gt=0, title="Queue", description="Minutes from submission until the job runs."
+    )
+    run: float = Field(
+        24 * 60, gt=0, title="Job", description="Minutes from the job's start to its end."
+    )
     deploy: float = Field(
-        60, gt=0, description="Minutes for the endpoint and the deployment to be created."
+        60,
+        gt=0,
+        title="Deployment",
+        description="Minutes for the endpoint and the deployment to be created.",
     )
 
 
@@ -163,26 +240,37 @@ class FinetuneConfig(Section):
         "is cancelled.",
     )
     experiment: str | None = Field(
-        None, description="Experiment name. None: chat_completion_ and the model's name."
+        None,
+        title="Experiment",
+        description="Experiment name. None: chat_completion_ and the model's name.",
     )
     attempt: int = Field(
-        1, ge=1, description="Number of the attempt. Raise it to submit a failed job once more."
+        1,
+        ge=1,
+        title="Attempt",
+        description="Number of the attempt. Raise it to submit a failed job once more.",
     )
     max_attempts: int = Field(
         2,
         ge=1,
         le=10,
+        title="Most attempts",
         description="How many jobs may fail for reasons that are likely to pass, such as a lost "
         "node, before the run fails: 1 to 10. A job that failed for another reason is never "
         "submitted again by itself.",
     )
     cancel_on_crash: bool = Field(
         False,
+        title="Cancel the job on a crash",
         description="Cancel the job when the process of this run dies. Otherwise the job goes on "
         "for the next run of the same training to adopt, until the sweep ends it.",
     )
     poll_seconds: float = Field(
-        15, ge=0.1, le=600, description="Seconds between two looks at a running job: 0.1 to 600."
+        15,
+        ge=0.1,
+        le=600,
+        title="Seconds between looks",
+        description="Seconds between two looks at a running job: 0.1 to 600.",
     )
     max_cost: float | None = Field(
         None,
@@ -194,11 +282,14 @@ class FinetuneConfig(Section):
     )
     pinned: bool = Field(
         False,
+        title="Pinned",
         description="Refuse the plan when anything differs from the last successful run: model, "
         "component, defaults, sizes or data. The differences are listed either way.",
     )
     plan_only: bool = Field(
-        False, description="Stop after the plan: nothing is created and nothing is billed."
+        False,
+        title="Plan only",
+        description="Stop after the plan: nothing is created and nothing is billed.",
     )
 
     _names = field_validator("parameters")(check_parameter_names)

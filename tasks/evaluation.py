@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.artifacts import run_logger
 from tasks.clients import REMOTE, explained, workspace_client
 from tasks.config import Deadlines
-from tasks.errors import ErrorKind, JobFailed
+from tasks.errors import ErrorKind, JobFailed, UserError
 from tasks.following import follow_job
 from tasks.job import find_job, job_phase
 from tasks.job_failure import examine
@@ -63,7 +63,14 @@ class Scores(_Value):
     rouge_l: float | None = None
     rows: int
     tokens: int
+    characters: int
+    """Of the text that was scored."""
     replies: tuple[HeldOutReply, ...] = ()
+
+    @property
+    def loss_per_character(self) -> float:
+        """In nats: the same measure for models with different tokens."""
+        return self.loss * self.tokens / max(1, self.characters)
 
 
 class Evaluation(_Value):
@@ -82,10 +89,23 @@ def evaluate_models(
 ) -> list[Scores]:
     """Measure every model; the jobs run at the same time. Call it inside a flow.
 
-    Raises JobFailed with a job's own error, DeadlineExceeded after cancelling one that is late.
+    Every job is followed to its end, so that none runs on unseen. After that the first error is
+    raised: JobFailed with a job's own error, DeadlineExceeded for one that was late and cancelled.
+
+    A job reads and writes the workspace's default datastore through the workspace; its cluster
+    needs no identity of its own.
     """
     jobs = [submit_evaluation(workspace, model, how) for model in models]
-    return [_finish(workspace, model, job, how) for model, job in zip(models, jobs, strict=True)]
+    scores: list[Scores] = []
+    errors: list[UserError] = []
+    for model, job in zip(models, jobs, strict=True):
+        try:
+            scores.append(_finish(workspace, model, job, how))
+        except UserError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return scores
 
 
 def _finish(workspace: str, model: RegisteredModel, job: JobRef, how: Evaluation) -> Scores:

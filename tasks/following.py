@@ -1,7 +1,8 @@
 """Following the job: status, steps and log lines until it ends or a deadline passes."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from prefect import task
@@ -14,6 +15,7 @@ from tasks.history import RunHistory, Step
 from tasks.job import cancel_job, job_phase, look_at_job
 from tasks.job_failure import examine
 from tasks.polling import Observation, Patience, wait
+from tasks.progress import TrainingProgress, read_progress
 from tasks.values import JobOutcome, JobRef, Phase
 
 _LONGEST_LINE = 400
@@ -64,6 +66,8 @@ class _Reporter:
     progress: ProgressReport
     logger: Any
     last_status: str = ""
+    trainings: dict[str, TrainingProgress] = field(default_factory=dict)
+    """Name of a step -> what its lines say of its training."""
     _unreadable: bool = False
 
     def report(self, seen: Observation) -> None:
@@ -96,18 +100,37 @@ class _Reporter:
 
     def _report_steps(self, seen: Observation) -> None:
         steps = [step for step in self.history.steps(self.job) if step.children == 0]
-        done = [step for step in steps if job_phase(step.status).ended]
-        running = [s.title for s in steps if job_phase(s.status) is Phase.RUNNING]
-        if steps:
-            text = f"{len(done)} of {len(steps)} steps done"
-            self.progress.update(100 * len(done) / len(steps), ", ".join([text, *running[:2]]))
-        for step in [Step(self.job, "", seen.status), *steps]:
-            self._report_lines(step)
+        job = Step(self.job, "", seen.status)
+        try:
+            for step in [job, *steps]:
+                self._report_lines(step)
+        finally:
+            percent, text = how_far(steps or [job], self.trainings)
+            if steps or text:
+                self.progress.update(percent, text)
 
     def _report_lines(self, step: Step) -> None:
         lines = [scrub(line)[:_LONGEST_LINE] for line in self.history.new_lines(step) if line]
         for line in lines:
             self.logger.info("%s%s", f"[{step.title}] " if step.title else "", line)
+        bars = self.history.unfinished_lines(step)
+        self.trainings[step.name] = read_progress([*lines, *bars], self.trainings.get(step.name))
+
+
+def how_far(steps: Sequence[Step], trainings: Mapping[str, TrainingProgress]) -> tuple[float, str]:
+    """Percent of the steps that is done, every step counting the same, and a line about it.
+
+    A step that trains counts by its own share. `trainings`: by the step's name.
+    """
+    running = [step for step in steps if job_phase(step.status) is Phase.RUNNING]
+    done = sum(job_phase(step.status).ended for step in steps)
+    texts = [f"{done} of {len(steps)} steps done"] if steps[0].title else []
+    share = float(done)
+    for step in running:
+        training = trainings.get(step.name, TrainingProgress())
+        share += training.share or 0.0
+        texts.append(": ".join(part for part in (step.title, str(training)) if part))
+    return round(100 * share / len(steps), 1), ", ".join(text for text in texts[:3] if text)
 
 
 def _failure(workspace: str, job: str, seen: Observation) -> JobFailed:

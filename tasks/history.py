@@ -84,6 +84,12 @@ class RunHistory:
                     tail.rest = b""
         return lines
 
+    def unfinished_lines(self, step: Step) -> list[str]:
+        """What the run has written since its last whole line: a bar as it stands, say."""
+        rests = [tail.rest for key, tail in self._tails.items() if key.startswith(f"{step.name} ")]
+        bars = [rest.decode("utf-8", "replace").rstrip("\r").split("\r")[-1] for rest in rests]
+        return [bar for bar in bars if bar]
+
     def _below(self, parent: str, depth: int) -> Iterator[Step]:
         for child in self._children(parent):
             name, status = str(child["runId"]), str(child.get("status") or "")

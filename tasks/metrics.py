@@ -1,7 +1,5 @@
 """Training metrics from the MLflow runs below the job."""
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +10,8 @@ from prefect import task
 from tasks.artifacts import image, run_logger, table
 from tasks.clients import REMOTE, workspace_client
 from tasks.errors import azure_code_and_text, is_transient
+from tasks.markdown import markdown_table
+from tasks.pictures import data_uri, loss_picture, png
 from tasks.values import MetricPoint, Metrics
 
 CURVES = ("loss", "eval_loss", "learning_rate")
@@ -40,15 +40,12 @@ def read_metrics(workspace: str, job: str, experiment: str, folder: str) -> Metr
     for row in rows:
         logger.info("%(metric)s: first %(first)s, last %(last)s", row)
     table("metrics", rows, f"Metrics of job {job}")
-    if picture := loss_curve(metrics, job):
+    if figure := loss_picture(metrics, f"Job {job}"):
+        drawn = png(figure)
         path = Path(folder) / "loss.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture)
-        image(
-            "loss-curve",
-            f"data:image/png;base64,{base64.b64encode(picture).decode()}",
-            f"Loss of job {job}",
-        )
+        path.write_bytes(drawn)
+        image("loss-curves", data_uri(drawn), f"Loss of job {job}", losses_markdown(metrics))
     return metrics
 
 
@@ -74,7 +71,7 @@ def collect_metrics(workspace: str, job: str, experiment: str) -> Metrics:
         for name in CURVES
         if name in last
     }
-    return Metrics(run_id=run.info.run_id, last=last, curves=curves)
+    return Metrics(run_id=run.info.run_id, tracking_uri=address, last=last, curves=curves)
 
 
 def training_run(runs: Sequence[Any]) -> Any | None:
@@ -110,23 +107,12 @@ def metric_rows(metrics: Metrics) -> list[dict[str, Any]]:
     return rows
 
 
-def loss_curve(metrics: Metrics, job: str) -> bytes | None:
-    """A PNG of training and evaluation loss over the steps; None without any point."""
-    curves = {
-        name: metrics.curves[name] for name in ("loss", "eval_loss") if name in metrics.curves
-    }
-    if not any(curves.values()):
-        return None
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), dpi=110, layout="constrained")
-    axes = figure.add_subplot()
-    for name, points in curves.items():
-        steps, values = [point.step for point in points], [point.value for point in points]
-        axes.plot(steps, values, marker="o", markersize=3, label=name)
-    axes.set(xlabel="step", ylabel="loss", title=f"Job {job}")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    return picture.getvalue()
+def losses_markdown(metrics: Metrics) -> str:
+    """The ends of the loss curves and the best value of each, as a table."""
+    rows = []
+    for name, label in (("loss", "training loss"), ("eval_loss", "evaluation loss")):
+        if curve := metrics.curves.get(name):
+            best = min(curve, key=lambda point: point.value)
+            ends = [f"{curve[0].value:.4g}", f"{curve[-1].value:.4g}"]
+            rows.append([label, *ends, f"{best.value:.4g}, step {best.step:,}", str(len(curve))])
+    return markdown_table(("", "first", "last", "lowest", "points"), rows)

@@ -1,13 +1,13 @@
 """What the plan is made from, looked up side by side, and the plan, shown before any cost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import task
 
-from tasks.artifacts import markdown, run_logger, table
+from tasks.artifacts import in_run, markdown, run_logger
 from tasks.clients import REMOTE, explained, registry_client, workspace_client
 from tasks.component import resolve_component
 from tasks.compute import find_cluster, list_sizes, list_usage
@@ -15,14 +15,18 @@ from tasks.config import ComponentChoice, FinetuneConfig, ModelChoice
 from tasks.data import download_data, sample_frame
 from tasks.drift import last_run
 from tasks.errors import ErrorKind, PermissionProblem, UserError, explain
+from tasks.lengths import data_lengths
+from tasks.markdown import markdown_table, plain_cell, wrapped_cell
 from tasks.model import resolve_model
 from tasks.plan import Found, PlanError, check_plan
 from tasks.plan_view import plan_markdown, plan_text
 from tasks.preflight import look_at_provider, look_at_storage, look_at_workspace, sign_in
+from tasks.rows import MESSAGES
 from tasks.values import DataSnapshot, FoundationModel, PipelineComponent, Plan
 
 _SAMPLE_ROWS = 3
 _LONGEST_CELL = 300
+_MOST_MESSAGES = 8
 _Answer = TypeVar("_Answer")
 
 
@@ -156,12 +160,10 @@ def decide_plan(config: FinetuneConfig, found: Found, today: date | None = None)
 
 
 def show_sample(data: DataSnapshot) -> None:
-    """Keep the first rows of the training data with the run."""
-    rows = [
-        {name: str(value)[:_LONGEST_CELL] for name, value in row.items()}
-        for row in sample_frame(data, _SAMPLE_ROWS).to_dict("records")
-    ]
-    table("sample", rows, f"First rows of {data.dataset}, {data.train.split}")
+    """Keep the first conversations of the training data with the run."""
+    conversations = sample_frame(data, _SAMPLE_ROWS)[MESSAGES].to_list()
+    what = f"First conversations of {data.dataset}, {data.train.split}"
+    markdown("sample", sample_markdown(conversations), what)
     run_logger().info(
         "Data %s at %s: %d rows to train on, %d to test, %d to ask from",
         data.dataset,
@@ -172,7 +174,27 @@ def show_sample(data: DataSnapshot) -> None:
     )
 
 
+def sample_markdown(conversations: Sequence[Sequence[dict[str, Any]]]) -> str:
+    """Conversations as tables, one line a message; long messages are cut, and marked as cut."""
+
+    def excerpt(text: str) -> str:
+        return text if len(text) <= _LONGEST_CELL else f"{text[:_LONGEST_CELL]} ..."
+
+    parts = []
+    for number, conversation in enumerate(conversations, start=1):
+        rows = [
+            (plain_cell(str(message["role"])), wrapped_cell(excerpt(message["content"]), 72))
+            for message in conversation[:_MOST_MESSAGES]
+        ]
+        if (more := len(conversation) - len(rows)) > 0:
+            rows.append(("", f"and {more} more"))
+        parts += [f"**Conversation {number}**", markdown_table(("role", "content"), rows)]
+    return "\n\n".join(parts)
+
+
 def show_plan(plan: Plan) -> None:
-    """Keep the plan with the run, and write it to the log."""
+    """Keep the plan and the lengths of its conversations with the run, and log the plan."""
     markdown("plan", plan_markdown(plan), "What will be done")
+    if in_run() and (lengths := data_lengths(plan)):
+        markdown("lengths", lengths, f"How long the conversations of {plan.data.dataset} are")
     run_logger().info("What will be done:\n%s", plan_text(plan))

@@ -14,7 +14,7 @@ from typing import Any
 _TIME = r"(?:\d+ days?, )?(?:\d+:)?\d+:\d\d"
 _BAR = re.compile(
     rf"\s*(?:\d+%\|[^|]*\|)?\s*(?P<step>\d+)/(?P<steps>\d+)\s+"
-    rf"\[(?P<spent>{_TIME})<(?P<left>{_TIME}|\?),"
+    rf"\[(?P<spent>{_TIME})<(?P<left>{_TIME}|\?),\s+[\d.?]+(?:it/s|s/it)"
 )
 _TOTAL = re.compile(r"Total optimization steps\s*=\s*([\d,]+)")
 _STEP = re.compile(r"\bstep (?P<step>\d+)(?:/(?P<steps>\d+))?\b")

@@ -5,17 +5,18 @@ Written to runs/<run>/report.json below the home folder on every road out of the
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
 from tasks.artifacts import markdown, run_logger
 from tasks.errors import explain, scrub
+from tasks.markdown import summary_table
 from tasks.naming import clean
 from tasks.ownership import home
 
@@ -44,7 +45,7 @@ class Record(BaseModel, ABC):
 
     def markdown(self) -> str:
         """The record as its artifact shows it."""
-        return table_markdown(self.summary())
+        return summary_table(self.summary())
 
     @property
     def folder(self) -> Path:
@@ -118,13 +119,3 @@ def error_text(error: BaseException) -> str:
 
 def _sentence(error: BaseException) -> str:
     return scrub(str(explain(error, "The run") or error))
-
-
-def table_markdown(rows: Sequence[tuple[str, str]]) -> str:
-    """Labels and texts as a Markdown table without headings."""
-
-    def cell(text: Any) -> str:
-        return str(text).replace("|", "\\|").replace("\n", "<br>")
-
-    lines = ["| | |", "|---|---|"]
-    return "\n".join(lines + [f"| {cell(label)} | {cell(text)} |" for label, text in rows])

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from tasks.config import Section
+from tasks.config import Section, VmSize
 
 Share = Annotated[int, Field(ge=1, le=100)]
 
@@ -16,12 +16,14 @@ class Checks(Section):
         60,
         ge=0,
         le=24 * 3600,
+        title="Seconds a step",
         description="Seconds that every step of the traffic is watched: 0 to 86,400.",
     )
     requests: int = Field(
         20,
         ge=1,
         le=10_000,
+        title="Requests a step",
         description="Requests that are sent to the new deployment, and as many to the old one, "
         "while a step is watched: 1 to 10,000.",
     )
@@ -29,16 +31,19 @@ class Checks(Section):
         0.0,
         ge=0,
         lt=1,
+        title="Most errors",
         description="Share of the new deployment's requests that may fail: 0 to below 1.",
     )
     slowest_seconds: float = Field(
         60,
         gt=0,
+        title="Slowest reply",
         description="Seconds within which 95 of 100 replies of the new deployment must come.",
     )
     slowdown: float = Field(
         2.0,
         gt=0,
+        title="Slowdown",
         description="How many times slower than the old deployment the new one may be, by the "
         "median of their replies. Less than a quarter of a second is not counted.",
     )
@@ -56,7 +61,7 @@ class ReleaseConfig(Section):
         description="Name of the endpoint, unique within its Azure region: letters, digits and "
         "'-', a letter first. Created when it does not exist. It stays, and is billed.",
     )
-    size: str = Field(
+    size: VmSize = Field(
         "Standard_NC24ads_A100_v4", title="VM size", description="VM size of the deployment."
     )
     instances: int = Field(

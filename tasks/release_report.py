@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.recording import table_markdown
+from tasks.markdown import summary_table
 
 
 class _Value(BaseModel):
@@ -89,7 +89,7 @@ class ReleaseReport(_Value):
 
     def markdown(self) -> str:
         """The report as its artifact shows it."""
-        return table_markdown(self.summary())
+        return summary_table(self.summary())
 
 
 def step_rows(steps: Sequence[ReleaseStep]) -> list[dict[str, Any]]:

@@ -251,9 +251,9 @@ def shift_traffic(
         shares[lease.old] = 100 - share
     copies = {lease.new: mirror} if mirror else {}
     route(workspace_client(workspace), lease, shares, copies, config.deploy_minutes)
-    run_logger().info(
-        "Endpoint %s: %s", lease.endpoint, ", ".join(f"{n} {s} %" for n, s in shares.items())
-    )
+    told = ", ".join(f"{name} {percent} %" for name, percent in shares.items()) or "no traffic yet"
+    copied = f"; {mirror} % copied to {lease.new}" if mirror else ""
+    run_logger().info("Endpoint %s: %s%s", lease.endpoint, told, copied)
 
 
 @task(name="end the release", task_run_name="end the release of {release.lease.new}", **REMOTE)

@@ -1,7 +1,8 @@
 """The report of one fine-tuning run: what was planned, done, measured, said and deleted."""
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, computed_field
 
+from tasks.links import endpoint_page, model_page, run_page
 from tasks.metrics import first_and_last
 from tasks.recording import Record
 from tasks.values import (
@@ -49,6 +50,28 @@ class RunReport(Record):
     def job_status(self) -> str | None:
         return self.outcome.status if self.outcome else None
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def links(self) -> dict[str, str]:
+        """What can be opened, by what it shows; an endpoint that was deleted has no page."""
+        studio = self.job.studio_url if self.job else None
+        found: dict[str, str] = {}
+        if studio:
+            found["job"] = studio
+        if studio and self.metrics and self.metrics.run_id:
+            found["metrics of the training"] = run_page(studio, self.metrics.run_id)
+        if studio and self.model:
+            found["registered model"] = model_page(studio, self.model)
+        if self.endpoint and not self.endpoint_is_deleted:
+            if studio:
+                found["endpoint"] = endpoint_page(studio, self.endpoint.endpoint)
+            found["scoring address"] = self.endpoint.scoring_uri
+        return found
+
+    @property
+    def endpoint_is_deleted(self) -> bool:
+        return self.endpoint is not None and f"endpoint {self.endpoint.endpoint}" in self.deleted
+
     def add_plan(self, plan: Plan) -> None:
         """Keep the plan, and the rows of its data by split."""
         self.plan = plan
@@ -82,11 +105,31 @@ class RunReport(Record):
         if self.model:
             rows.append(("registered model", f"{self.model.name}, version {self.model.version}"))
         if self.endpoint:
-            rows.append(("endpoint", self.endpoint.endpoint))
+            gone = ", deleted" if self.endpoint_is_deleted else ""
+            rows.append(("endpoint", f"{self.endpoint.endpoint}{gone}"))
         if self.reply:
             rows.append(("reply", " ".join(self.reply.reply.split())[:300]))
         if self.deleted:
             rows.append(("deleted", ", ".join(self.deleted)))
         if self.kept:
             rows.append(("left running", ", ".join(self.kept)))
-        return rows + self.spent()
+        return rows + self._price() + self.spent()
+
+    def _price(self) -> list[tuple[str, str]]:
+        price = self.plan.price if self.plan else None
+        if price is None:
+            return []
+        if price.most is not None:
+            return [("price", f"at most {price.most:,.2f} USD for VMs, by the plan's estimate")]
+        why = f"no price for {' and '.join(price.unknown)}" if price.unknown else "no end is set"
+        return [("price", f"no estimate: {why}")]
+
+    def markdown(self) -> str:
+        """The summary, and what can be opened."""
+        parts = [super().markdown()]
+        pages = [f"- [{what}]({address})" for what, address in self.links.items()]
+        if self.metrics and self.metrics.tracking_uri:
+            pages.append(f"- MLflow: `{self.metrics.tracking_uri}`, run `{self.metrics.run_id}`")
+        if pages:
+            parts += ["**To open**", "\n".join(pages)]
+        return "\n\n".join(parts)

@@ -12,22 +12,30 @@ class EvaluationChoice(Section):
     rows: int = Field(
         500,
         ge=1,
+        title="Rows",
         description="Held-out conversations on which the loss is measured, from the start of the "
         "test split.",
     )
     replies: int = Field(
         32,
         ge=0,
+        title="Replies",
         description="Conversations of them to which a reply is generated, for ROUGE-L. 0: none.",
     )
-    max_new_tokens: int = Field(128, ge=1, description="Longest of these replies, in tokens.")
+    max_new_tokens: int = Field(
+        128, ge=1, title="Reply length", description="Longest of these replies, in tokens."
+    )
     max_length: int = Field(
-        2048, ge=16, description="Tokens of a conversation that are read; the rest is cut off."
+        2048,
+        ge=16,
+        title="Conversation length",
+        description="Tokens of a conversation that are read; the rest is cut off.",
     )
     margin: float = Field(
         0.01,
         ge=0,
         lt=1,
+        title="Margin",
         description="How much lower than the champion's loss the challenger's must be, as a share "
         "of it: 0.01 is one percent.",
     )
@@ -42,14 +50,19 @@ class EvaluationChoice(Section):
         0.05,
         ge=0,
         le=1,
+        title="Largest loss of ROUGE-L",
         description="How much of the champion's ROUGE-L (0 to 1) the challenger may lose.",
     )
     environment: str = Field(
         "azureml://registries/azureml/environments/acft-hf-nlp-gpu/labels/latest",
+        title="Environment",
         description="Environment of the evaluation job: Python with torch and transformers.",
     )
     minutes: float = Field(
-        120, gt=0, description="Minutes for one evaluation job, its queueing included."
+        120,
+        gt=0,
+        title="Deadline",
+        description="Minutes for an evaluation job to begin, and as many for it to end.",
     )
 
 

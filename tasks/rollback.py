@@ -11,7 +11,7 @@ from tasks.claims import has_ended, read_claim
 from tasks.claims import release as give_up
 from tasks.clients import REMOTE, explained, workspace_client
 from tasks.deployment import delete_deployment, find_deployment
-from tasks.endpoint import UNUSABLE, delete_endpoint, find_endpoint
+from tasks.endpoint import delete_endpoint, find_endpoint
 from tasks.errors import ErrorKind, UserError, azure_code_and_text, explain
 from tasks.lease import Lease, is_over, read_lease
 from tasks.polling import status_word
@@ -37,18 +37,19 @@ class LimitsNotHeld(UserError):
     kind = ErrorKind.SERVICE
 
     def __init__(self, step: ReleaseStep) -> None:
-        measured = f"It was {step.new}" + (f"; the old one {step.old}" if step.old else "")
+        measured = f"New: {step.new}" + (f"; old: {step.old}" if step.old else "")
         super().__init__(f"At {step.name}: {'; '.join(step.problems)}. {measured}.")
 
 
-def take_back(workspace: str, lease: Lease, minutes: float, error: Exception) -> Exception:
+def take_back(
+    workspace: str, lease: Lease, minutes: float, error: Exception
+) -> "ReleaseFailed | None":
     """Roll the release back; gives what is to be raised in the place of the error.
 
-    That is the error itself if it is a bug, and has its trace to show.
+    None for a bug, which has its own trace to show.
     """
     try:
         done = roll_back_release(workspace, lease, minutes)
-        done += [f"Deployment {lease.old} serves on."] if lease.old and len(done) < 2 else []
     except Exception as failure:
         text = azure_code_and_text(failure)[1]
         done = [f"It was not rolled back: {text}", "Run the release again: that goes on from here."]
@@ -56,7 +57,7 @@ def take_back(workspace: str, lease: Lease, minutes: float, error: Exception) ->
         run_logger().warning("%s", sentence)
     clear = explain(error, f"Releasing {lease.new}")
     if clear is None:
-        return error
+        return None
     return ReleaseFailed(
         f"The release of {lease.new} to endpoint {lease.endpoint} failed. {clear.message}",
         " ".join(done),
@@ -73,39 +74,35 @@ def roll_back_release(workspace: str, lease: Lease, minutes: float) -> list[str]
 def roll_back(client: "MLClient", lease: Lease, minutes: float) -> list[str]:
     """Give the traffic back to the old deployment, delete the new one, and give the endpoint free.
 
-    Comes to the same when it is done twice. Where the old one is gone, and the new one has all of
-    the traffic, that stays. A sentence for each thing that was done. Raises EndpointBusy when the
-    endpoint is another release's.
+    Comes to the same when it is done twice. Where the old one is gone the new one keeps its
+    traffic; an endpoint that is another release's is left to that. A sentence for each thing done.
     """
     without_dots()
-    name, told = lease.endpoint, []
+    name = lease.endpoint
     endpoint = find_endpoint(client, name)
     if endpoint is None:
         return [f"Endpoint {name} is gone."]
     held = read_lease(name, endpoint.tags)
     if held is None or held.flow_run_id != lease.flow_run_id:
-        told.append(f"Endpoint {name} belongs to another release now, and is left to it.")
+        told = [f"Endpoint {name} belongs to another release now, and is left to it."]
         return told + _delete_own(client, lease, held, endpoint, minutes)
     shares, old = live_shares(endpoint), _serving(client, lease)
     if lease.old and old is None and shares.get(lease.new):
         route(client, lease, shares, {}, minutes, end=True)
         return [f"Deployment {lease.old} is gone: {lease.new} serves on."]
-    if old and (shares.get(lease.new) or not shares):
-        route(client, lease, {old: 100}, {}, minutes)
-        told.append(f"Deployment {old} has all of the traffic of endpoint {name} again.")
-    elif shares.get(lease.new):
-        route(client, lease, {}, {}, minutes)
-    elif mirrored_shares(endpoint):
-        route(client, lease, shares, {}, minutes)
+    told = []
+    if shares.get(lease.new) or not shares:
+        shares = {old: 100} if old else {}
+        told = [f"Deployment {old} has all of the traffic of endpoint {name} again."] if old else []
+    elif old:
+        told = [f"Deployment {old} serves on as before."]
+    route(client, lease, shares, {}, minutes)
     if delete_deployment(client, name, lease.new, minutes):
         told.append(f"Deployment {lease.new} is deleted.")
     if lease.made and not _deployments(client, name):
-        if delete_endpoint(client, name, minutes):
-            told.append(f"Endpoint {name}, which the release had made, is deleted.")
-        return told
-    after = find_endpoint(client, name)
-    if after is not None:
-        route(client, lease, live_shares(after), {}, minutes, end=True)
+        delete_endpoint(client, name, minutes)
+        return [*told, f"Endpoint {name}, which the release had made, is deleted."]
+    route(client, lease, shares, {}, minutes, end=True)
     return told
 
 
@@ -121,9 +118,9 @@ def _delete_own(
 
 
 def _serving(client: "MLClient", lease: Lease) -> str | None:
-    """The old deployment, if it can serve."""
+    """The old deployment, unless it is gone. One whose last change has failed serves as before."""
     old = find_deployment(client, lease.endpoint, lease.old) if lease.old else None
-    if old is None or status_word(old.provisioning_state).lower() in UNUSABLE:
+    if old is None or status_word(old.provisioning_state).lower() == "deleting":
         return None
     return lease.old
 

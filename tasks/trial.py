@@ -8,6 +8,7 @@ from tasks.data import pick_conversation
 from tasks.deployment import deploy_model
 from tasks.endpoint import UNUSABLE, find_endpoint
 from tasks.errors import UserError
+from tasks.lineage import making_endpoint
 from tasks.polling import status_word
 from tasks.report import RunReport
 from tasks.teardown import tear_down
@@ -28,7 +29,8 @@ def try_model(
     for tries_left in reversed(range(_TRIES)):
         try:
             with run.stage("deploy"):
-                run.endpoint = deploy_model(workspace, plan, model, tags)
+                deploy = making_endpoint(deploy_model, workspace, plan)
+                run.endpoint = deploy(workspace, plan, model, tags)
             with run.stage("ask"):
                 run.reply = ask_model(
                     workspace, run.endpoint, conversation, plan.config.serving.max_new_tokens

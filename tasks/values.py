@@ -244,6 +244,8 @@ class Metrics(_Value):
     """Training metrics from the job's MLflow runs: the last value and the whole curve."""
 
     run_id: str | None
+    tracking_uri: str | None = None
+    """Where MLflow finds the run."""
     last: dict[str, float] = Field(default_factory=dict)
     curves: dict[str, tuple[MetricPoint, ...]] = Field(default_factory=dict)
 

@@ -5,6 +5,8 @@ Runs as an Azure ML job and needs torch and transformers. Writes OUT/scores.json
     loss        mean negative log likelihood of a token, in nats, over the assistant's messages and
                 the tokens that end them; everything else is read but not scored
     perplexity  exp(loss)
+    characters  of the text that was scored: models with other tokens compare by loss * tokens /
+                characters
     rouge_l     mean ROUGE-L F1 (0 to 1) of greedy replies against the last assistant's message
                 of the first conversations; null where none was asked for
 """
@@ -15,7 +17,6 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,13 @@ def load(folder: Path) -> tuple[Any, Any]:
     dtype = torch.bfloat16 if gpu and torch.cuda.is_bf16_supported() else torch.float32
     kind: Any = AutoModelForCausalLM
     if not (model_folder / "config.json").is_file():  # an adapter that was not merged
-        import peft
+        try:
+            import peft
+        except ImportError:
+            raise SystemExit(
+                f"{model_folder} holds an adapter that was not merged, and this environment has "
+                "no peft: choose one that has it, or merge the adapter when training."
+            ) from None
 
         kind = peft.AutoPeftModelForCausalLM
     model = kind.from_pretrained(model_folder, torch_dtype=dtype)
@@ -102,7 +109,7 @@ def likelihood(
 
     examples = [label(tokenizer, messages, max_length) for messages in conversations]
     examples = [(ids, labels) for ids, labels in examples if any(x != _IGNORED for x in labels[1:])]
-    total, tokens = 0.0, 0
+    total, tokens, characters = 0.0, 0, 0
     for batch in batches(examples, int(model.config.vocab_size)):
         longest = max(len(ids) for ids, _ in batch)
         ids = torch.tensor([i + [0] * (longest - len(i)) for i, _ in batch])
@@ -115,6 +122,9 @@ def likelihood(
             targets = wanted[wanted != _IGNORED]
             total += float(torch.nn.functional.cross_entropy(chosen, targets, reduction="sum"))
             tokens += int(targets.numel())
+        for _, wanted_ids in batch:
+            said = [token for token in wanted_ids[1:] if token != _IGNORED]
+            characters += len(tokenizer.decode(said, skip_special_tokens=True))
     if not tokens:
         raise SystemExit("No token of an assistant's message lies within the maximum length.")
     loss = total / tokens
@@ -125,6 +135,7 @@ def likelihood(
         "rouge_l": None,
         "rows": len(examples),
         "tokens": tokens,
+        "characters": characters,
     }
 
 
@@ -241,13 +252,15 @@ def words(text: str) -> list[str]:
 
 
 def log_metrics(metrics: dict[str, float | None]) -> None:
-    """Log the metrics with the job, where there is one and its image has MLflow."""
+    """Log the metrics with the job, where there is one; scores.json has them in any case."""
     if "MLFLOW_TRACKING_URI" not in os.environ:
         return
-    with suppress(ImportError):
+    try:
         import mlflow
 
         mlflow.log_metrics({name: value for name, value in metrics.items() if value is not None})
+    except Exception as error:  # no MLflow, or none that knows the workspace's address
+        print(f"The metrics are not logged with MLflow: {error}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

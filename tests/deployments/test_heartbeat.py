@@ -11,21 +11,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import psutil
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.events.schemas.automations import EventTrigger
+from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from prefect.exceptions import ObjectAlreadyExists
+from prefect.server.events.schemas.automations import EventTrigger as ServerTrigger
+from prefect.server.events.schemas.events import ReceivedEvent
 
+from deployments.automating import resolved, save_automation, written_automations
 from deployments.prefect_http import prefect_http
-from deployments.register import declared, declared_automations, save_automation
+from deployments.register import declared
 
 WITHIN, START_SECONDS = 35.0, 60.0
 POOL = "heartbeat"
@@ -44,13 +47,20 @@ def nap(told: Path) -> None:
 """
 
 
-def trigger(name: str) -> EventTrigger:
-    """The trigger of the automation for runs of the deployments called `name`."""
-    for automation in declared_automations():
-        if name in automation.tags:
-            assert isinstance(automation.trigger, EventTrigger)
-            return automation.trigger
-    raise AssertionError(f"there is no automation for {name}")
+def automation(tag: str) -> AutomationCore:
+    """The one that marks the dead runs of the deployments with this tag."""
+    (found,) = [
+        entry
+        for entry in written_automations()
+        if tag in entry["tags"] and entry["actions"][0]["type"] == "change-flow-run-state"
+    ]
+    return resolved(found, {}, {})
+
+
+def trigger(tag: str) -> EventTrigger:
+    found = automation(tag).trigger
+    assert isinstance(found, EventTrigger)
+    return found
 
 
 @pytest.mark.parametrize("deployment", declared(), ids=lambda entry: entry["description"][:30])
@@ -60,20 +70,54 @@ def test_a_run_is_dead_after_three_heartbeats(deployment: dict[str, Any]) -> Non
     assert deployment["name"] in deployment["tags"]
 
 
+@pytest.mark.parametrize(
+    ("flow", "tags", "watching"),
+    [
+        ("sweep", ["local"], {"local", "azure"}),
+        ("release", ["azure"], {"azure"}),
+        # A flow that a retraining has called: the tags of the deployment are not its own.
+        ("finetune", [], {"azure"}),
+        ("somebody-elses", ["local"], set()),
+    ],
+)
+def test_every_run_of_this_project_is_watched(
+    flow: str, tags: list[str], watching: set[str]
+) -> None:
+    related = [{"role": "flow", "id": f"prefect.flow.{uuid4()}", "name": flow}]
+    related += [{"role": "tag", "id": f"prefect.tag.{tag}"} for tag in tags]
+    event = ReceivedEvent.model_validate(
+        {
+            "id": uuid4(),
+            "occurred": datetime.now(UTC),
+            "event": "prefect.flow-run.heartbeat",
+            "resource": {"prefect.resource.id": f"prefect.flow-run.{uuid4()}"},
+            "related": [
+                {f"prefect.resource.{key}": value for key, value in resource.items()}
+                for resource in related
+            ],
+        }
+    )
+    triggers = {tag: trigger(tag).model_dump(mode="json") for tag in ("local", "azure")}
+    covering = {
+        tag for tag, value in triggers.items() if ServerTrigger.model_validate(value).covers(event)
+    }
+    assert covering == watching
+
+
 def test_registering_twice_leaves_one_and_keeps_it_switched_off(prefect_server: str) -> None:
     asyncio.run(_register_again_and_again())
 
 
 async def _register_again_and_again() -> None:
-    wanted = declared_automations()[0].model_copy(update={"name": "registered twice"})
+    wanted = automation("local").model_copy(update={"name": "registered twice"})
     async with get_client() as client:
-        assert await save_automation(client, wanted) == "created"
-        assert await save_automation(client, wanted) == "unchanged"
+        assert await save_automation(client, wanted) is True
+        assert await save_automation(client, wanted) is True
         (there,) = await client.read_automations_by_name(wanted.name)
         await client.pause_automation(there.id)
-        assert await save_automation(client, wanted) == "unchanged"
+        assert await save_automation(client, wanted) is False
         changed = wanted.model_copy(update={"description": "another"})
-        assert await save_automation(client, changed) == "updated"
+        assert await save_automation(client, changed) is False
         (after,) = await client.read_automations_by_name(wanted.name)
         await client.delete_automation(after.id)
     assert (after.id, after.enabled, after.description) == (there.id, False, "another")
@@ -104,10 +148,8 @@ async def _start_watched_run(folder: Path, told: Path) -> UUID:
 
 async def _watch(client: PrefectClient) -> None:
     """The automation for local runs, with less patience."""
-    (local,) = [entry for entry in declared_automations() if "local" in entry.tags]
-    assert isinstance(local.trigger, EventTrigger)
-    quick = local.trigger.model_copy(update={"within": timedelta(seconds=WITHIN)})
-    await save_automation(client, local.model_copy(update={"trigger": quick}))
+    quick = trigger("local").model_copy(update={"within": timedelta(seconds=WITHIN)})
+    await save_automation(client, automation("local").model_copy(update={"trigger": quick}))
 
 
 async def _start_run(client: PrefectClient, folder: Path, told: Path) -> UUID:

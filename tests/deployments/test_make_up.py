@@ -21,11 +21,12 @@ import pytest
 import yaml
 
 from deployments.prefect_http import prefect_http
+from deployments.register import full_names
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("blocks", "deployments", "emulator", "flows", "tasks")
 PLAN = {"model": {"accept_retired": True}, "plan_only": True, "poll_seconds": 0.5}
-KINDS = ("automations", "block_documents", "deployments", "flows", "work_pools")
+ENDED = {"COMPLETED", "CANCELLED", "CRASHED", "FAILED"}
 START_SECONDS, RUN_SECONDS, STOP_SECONDS = 180.0, 240.0, 60.0
 
 
@@ -39,17 +40,25 @@ def small_run() -> dict[str, Any]:
 
 @dataclass
 class Up:
-    """A running `make up`: its checkout, its process and what that prints."""
+    """A running `make up`: its checkout, its process and what that prints.
+
+    It stands in a folder below the checkout: what it does may not depend on that.
+    """
 
     folder: Path
     process: subprocess.Popen[bytes]
     output: Path
 
     @property
+    def elsewhere(self) -> Path:
+        """The folder in which it was started."""
+        return self.folder / "elsewhere"
+
+    @property
     def api(self) -> str:
         return (self.folder / ".local" / "up" / "address").read_text() + "/api"
 
-    def ask(self, path: str, filters: dict[str, Any] | None = None) -> Any:
+    def ask(self, path: str, filters: Any = None) -> Any:
         """GET `path`, or POST it with filters; the server's JSON."""
         with prefect_http(self.api) as client:
             method = "GET" if filters is None else "POST"
@@ -84,11 +93,9 @@ class Up:
         )
         return found
 
-    def counts(self) -> dict[str, int]:
-        """How many there are of everything; the sweep's runs come with the time."""
-        return {kind: len(self.ask(f"/{kind}/filter", {})) for kind in KINDS} | {
-            "flow_runs": len(self.runs("finetune"))
-        }
+    def delete(self, path: str) -> None:
+        with prefect_http(self.api) as client:
+            client.delete(path).raise_for_status()
 
     def child(self, command: str) -> psutil.Process:
         """The process of `make up` whose command line ends so."""
@@ -98,6 +105,19 @@ class Up:
             if command in " ".join(process.cmdline())
         ]
         return found
+
+    def wait_for_run_of(self, schedule: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Wait until a run of the schedule has completed; that run."""
+        filters = {
+            "created_by": {"id_": [schedule["id"]]},
+            "state": {"type": {"any_": ["COMPLETED"]}},
+        }
+        deadline = time.monotonic() + seconds
+        while not (found := self.ask("/flow_runs/filter", {"flow_runs": filters})):
+            assert time.monotonic() < deadline, "no run of the schedule has completed"
+            time.sleep(0.5)
+        first: dict[str, Any] = found[0]
+        return first
 
     def wait_for_state(self, run: dict[str, Any], wanted: set[str], seconds: float) -> str:
         """Wait until the run's state is one of these; which one."""
@@ -129,11 +149,12 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     for package in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, folder / package, ignore=ignored)
-    output = folder / "output.txt"
+    output, elsewhere = folder / "output.txt", folder / "elsewhere"
+    elsewhere.mkdir()
     with output.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "deployments.up"],
-            cwd=folder,
+            cwd=elsewhere,
             env=environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -152,8 +173,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 def test_it_says_where_everything_is(up: Up) -> None:
     said = up.output.read_text()
     assert up.api.removesuffix("/api") in said
-    names = ("finetune/local", "finetune/azure", "sweep/local", "sweep/azure")
-    for part in (*names, "MLflow UI", str(up.folder / ".local/up")):
+    for part in (*full_names(), "MLflow UI", "finetune-notify", str(up.folder / ".local/up")):
         assert part in said
 
 
@@ -165,10 +185,6 @@ def test_block_pools_and_deployments_are_registered(up: Up) -> None:
         deployment = up.ask(f"/deployments/name/finetune/{name}")
         assert deployment["description"]
         assert deployment["enforce_parameter_schema"] is True
-        (schedule,) = deployment["schedules"]
-        assert schedule["active"] is False
-        assert schedule["schedule"]["cron"] == "0 3 * * 0"
-        assert schedule["schedule"]["timezone"] == "Europe/Copenhagen"
 
 
 def test_the_local_sweep_is_scheduled_and_ends_things_then(up: Up) -> None:
@@ -180,13 +196,6 @@ def test_the_local_sweep_is_scheduled_and_ends_things_then(up: Up) -> None:
     local = up.ask("/deployments/name/sweep/local")
     assert {run["deployment_id"] for run in scheduled} == {local["id"]}
     assert local["parameters"]["dry_run"] is True
-
-
-def test_registering_again_changes_nothing(up: Up) -> None:
-    before = up.counts()
-    again = up.python("deployments.register")
-    assert again.returncode == 0, again.stdout
-    assert up.counts() == before
 
 
 def test_a_second_make_up_is_refused_with_the_address_of_the_first(up: Up) -> None:
@@ -203,41 +212,42 @@ def test_a_second_make_up_is_refused_with_the_address_of_the_first(up: Up) -> No
 def test_a_bad_parameter_is_refused_before_a_run_exists(
     up: Up, config: dict[str, Any], field: str
 ) -> None:
-    before = up.counts()["flow_runs"]
+    before = len(up.runs("finetune"))
     refused = up.run_deployment("finetune/local", config=config)
     assert refused.returncode != 0
     assert field in refused.stdout
-    assert up.counts()["flow_runs"] == before
+    assert len(up.runs("finetune")) == before
 
 
-def test_a_run_trains_serves_and_keeps_what_it_shows(up: Up) -> None:
+def test_a_run_of_a_worker_in_another_folder_keeps_what_it_shows(up: Up) -> None:
     done = up.run_deployment("finetune/local", config=small_run())
     assert done.returncode == 0, done.stdout
+    assert Path(up.child("worker start").cwd()) == up.elsewhere
     (run,) = up.runs("finetune")
     assert run["state_name"] == "Completed"
     artifacts = up.ask("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     shown = {artifact["key"] for artifact in artifacts}
-    assert shown >= {"plan", "sample", "metrics", "loss-curve", "reply", "report"}
+    assert shown >= {"plan", "sample", "metrics", "loss-curves", "reply", "report"}
     report = json.loads((up.folder / ".local/runs/latest/report.json").read_text())
     assert report["status"] == "completed"
     assert report["losses"]["loss"]["last"] < report["losses"]["loss"]["first"]
     assert report["deleted"] == [f"endpoint {report['endpoint']['endpoint']}"]
 
 
-def test_a_sweep_from_the_form_runs_and_ends_nothing(up: Up) -> None:
-    before = {run["id"] for run in up.runs("sweep")}
-    done = up.run_deployment("sweep/local")
-    assert done.returncode == 0, done.stdout
-    (run,) = [
-        run for run in up.runs("sweep") if run["id"] not in before and not run["auto_scheduled"]
-    ]
+def test_a_schedule_starts_a_run_that_without_parameters_ends_nothing(up: Up) -> None:
+    local = up.ask("/deployments/name/sweep/local")
+    often = {"schedule": {"interval": 10}, "active": True}
+    (schedule,) = up.ask(f"/deployments/{local['id']}/schedules", [often])
+    run = up.wait_for_run_of(schedule, 90)
+    up.delete(f"/deployments/{local['id']}/schedules/{schedule['id']}")
+    assert run["auto_scheduled"] is True
     assert run["parameters"]["dry_run"] is True
     shown = up.ask("/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     assert "no leftovers" in shown[0]["data"]
 
 
 def test_a_killed_worker_is_replaced_alone_and_its_run_goes_on(up: Up) -> None:
-    others = [up.child(command) for command in ("server start", "emulator start")]
+    others = [up.child(command) for command in ("prefect_server", "emulator start")]
     before = {run["id"] for run in up.runs("finetune")}
     up.python("prefect", "deployment", "run", "finetune/local", *up.parameters(config=PLAN))
     (run,) = [run for run in up.runs("finetune") if run["id"] not in before]
@@ -249,7 +259,23 @@ def test_a_killed_worker_is_replaced_alone_and_its_run_goes_on(up: Up) -> None:
     up.wait_for("ready  worker", 2, 60)
     assert up.child("worker start").pid != killed.pid
     assert all(process.is_running() for process in others)
-    assert up.wait_for_state(run, {"COMPLETED", "CRASHED", "FAILED"}, 60) == "COMPLETED"
+    assert up.wait_for_state(run, ENDED, 60) == "COMPLETED"
+
+
+def test_a_killed_run_is_run_again(up: Up) -> None:
+    before = {run["id"] for run in up.runs("finetune")}
+    up.python("prefect", "deployment", "run", "finetune/local", *up.parameters(config=PLAN))
+    (run,) = [run for run in up.runs("finetune") if run["id"] not in before]
+    up.wait_for_state(run, {"RUNNING"}, 30)
+    (process,) = up.child("worker start").children()
+    process.kill()
+    assert up.wait_for_state(run, ENDED, 30) == "CRASHED"
+    deadline = time.monotonic() + 20
+    while not (again := [run for run in up.runs("finetune") if run["created_by"]]):
+        assert time.monotonic() < deadline, "it is not run again"
+        time.sleep(0.5)
+    assert again[0]["parameters"] == run["parameters"]
+    assert up.wait_for_state(again[0], ENDED, 90) == "COMPLETED"
 
 
 def test_a_killed_local_azure_ml_is_replaced_with_its_worker(up: Up) -> None:

@@ -1,5 +1,8 @@
 """prefect.yaml says what Prefect understands, and what local.yaml and azure.yaml say."""
 
+import os
+import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -7,14 +10,23 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
-from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, RawScheduleConfig
+from prefect.cli.deploy._models import (
+    ConcurrencyLimitSpec,
+    DeploymentConfig,
+    PrefectYamlModel,
+    RawScheduleConfig,
+)
 from prefect.flows import Flow, load_flow_from_entrypoint
 from pydantic import BaseModel
 
+from deployments.automating import written_automations
 from deployments.register import full_names
 from tasks.config import FinetuneConfig
+from tasks.release_config import ReleaseConfig
+from tasks.retrain_config import RetrainConfig
 
-NAMES = ["finetune/local", "finetune/azure", "sweep/local", "sweep/azure"]
+FLOWS = ("finetune", "retrain", "compare", "release", "sweep")
+NAMES = [f"{flow}/{environment}" for flow in FLOWS for environment in ("local", "azure")]
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deployments"
 
@@ -48,9 +60,34 @@ def test_parameters_are_those_of_the_configuration_file(name: str) -> None:
     assert finetuning(name).parameters["config"] == read(f"{name}.yaml")
 
 
+def retraining(name: str) -> RetrainConfig:
+    return RetrainConfig.model_validate(deployments()[f"retrain/{name}"].parameters["config"])
+
+
 @pytest.mark.parametrize("name", ["local", "azure"])
-def test_parameters_are_a_valid_configuration(name: str) -> None:
-    FinetuneConfig.model_validate(finetuning(name).parameters["config"])
+def test_what_is_scheduled_trains_as_the_configuration_file_says(name: str) -> None:
+    assert retraining(name).finetune == FinetuneConfig.model_validate(read(f"{name}.yaml"))
+
+
+@pytest.mark.parametrize("name", ["local", "azure"])
+def test_a_retraining_releases_as_a_release_does(name: str) -> None:
+    alone = deployments()[f"release/{name}"].parameters["config"]
+    assert retraining(name).release == ReleaseConfig.model_validate(alone)
+
+
+def test_a_release_on_azure_waits_for_a_person_and_a_local_one_does_not() -> None:
+    local, azure = retraining("local").release, retraining("azure").release
+    assert local is not None
+    assert azure is not None
+    assert local.endpoint == azure.endpoint == "chat"
+    assert azure.approval
+    assert not local.approval
+    assert (local.checks.seconds, local.checks.requests) == (5, 10)
+
+
+def test_the_local_evaluation_is_small() -> None:
+    evaluation = retraining("local").evaluation
+    assert (evaluation.rows, evaluation.replies, evaluation.max_new_tokens) == (64, 8, 32)
 
 
 def test_the_local_run_is_the_default_run_at_a_size_for_this_machine() -> None:
@@ -69,8 +106,10 @@ def test_the_azure_run_does_not_accept_a_retired_model() -> None:
 
 
 @pytest.mark.parametrize("name", ["local", "azure"])
-def test_the_schedule_is_weekly_in_a_time_zone_and_off(name: str) -> None:
-    (schedule,) = finetuning(name).schedules or []
+@pytest.mark.parametrize("flow", ["finetune", "retrain"])
+def test_training_is_scheduled_weekly_in_a_time_zone_and_off(flow: str, name: str) -> None:
+    assert not deployments()[f"release/{name}"].schedules
+    (schedule,) = deployments()[f"{flow}/{name}"].schedules or []
     assert isinstance(schedule, RawScheduleConfig)
     assert schedule.active is False
     assert schedule.slug
@@ -101,6 +140,11 @@ def test_a_deployment_has_what_a_person_and_a_worker_need(name: str) -> None:
     assert deployment.work_pool is not None
     assert deployment.work_pool.name == f"finetune-{environment}"
     assert deployment.work_pool.job_variables["stream_output"] is False
+    limit = deployment.concurrency_limit
+    assert isinstance(limit, ConcurrencyLimitSpec)
+    # A sweep that is late has nothing to add to the one that runs.
+    assert limit.limit == 1
+    assert limit.collision_strategy == ("CANCEL_NEW" if flow == "sweep" else "ENQUEUE")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,7 +155,33 @@ def test_the_entrypoint_is_the_flow_and_takes_the_parameters(
     deployment = deployments()[name]
     flow = load(str(deployment.entrypoint))
     assert flow.name == name.split("/")[0]
-    flow.validate_parameters(deployment.parameters or {})
+    chosen = {"model": "chat:1"} if flow.name == "release" else {}
+    flow.validate_parameters({**deployment.parameters, **chosen})
+
+
+@pytest.mark.parametrize("name", ["local", "azure"])
+def test_news_are_those_of_the_model_and_the_data_that_are_retrained(name: str) -> None:
+    (news,) = [
+        entry
+        for entry in written_automations()
+        if entry["actions"][0].get("deployment_id") == f"retrain/{name}"
+    ]
+    config = retraining(name).finetune
+    assert news["trigger"]["match"]["prefect.resource.id"] == [
+        f"azureml.model.{config.model.name}",
+        f"huggingface.dataset.{config.dataset.name}",
+    ]
+
+
+@pytest.mark.parametrize(("chosen", "folder"), [({}, str(ROOT)), ({"FINETUNE_CODE": "/x"}, "/x")])
+def test_runs_find_the_code_here_or_where_it_is_said_to_be(
+    chosen: dict[str, str], folder: str
+) -> None:
+    ((_, step),) = read("prefect.yaml")["build"][0].items()
+    command = shlex.split(step["script"])
+    environment = {"PATH": os.defpath, **chosen}
+    said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert said.stdout.decode().strip() == folder
 
 
 def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
@@ -123,7 +193,10 @@ def models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
                 yield from models(kind)
 
 
-@pytest.mark.parametrize("model", list(models(FinetuneConfig)), ids=lambda model: model.__name__)
+CONFIGURED = {*models(RetrainConfig), *models(ReleaseConfig)}
+
+
+@pytest.mark.parametrize("model", sorted(CONFIGURED, key=str))
 def test_every_field_of_the_form_is_described(model: type[BaseModel]) -> None:
     undescribed = [name for name, field in model.model_fields.items() if not field.description]
     assert not undescribed
@@ -131,7 +204,12 @@ def test_every_field_of_the_form_is_described(model: type[BaseModel]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("finetune", {"config", "workspace"}), ("sweep", {"workspace", "dry_run"})],
+    [
+        ("finetune", {"config", "workspace"}),
+        ("retrain", {"config", "workspace"}),
+        ("release", {"model", "config", "workspace", "comparison"}),
+        ("sweep", {"workspace", "dry_run"}),
+    ],
 )
 def test_every_parameter_of_the_flow_is_described(
     name: str, parameters: set[str], monkeypatch: pytest.MonkeyPatch

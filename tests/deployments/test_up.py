@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from deployments import up
 from deployments.stack import UpError
-from deployments.surroundings import base_environment, free_port, parse_environment
+from deployments.surroundings import (
+    base_environment,
+    free_port,
+    parse_environment,
+    server_environment,
+)
 
 
 def test_children_get_this_projects_prefect_and_not_the_users(tmp_path: Path) -> None:
@@ -29,6 +34,17 @@ def test_children_get_this_projects_prefect_and_not_the_users(tmp_path: Path) ->
     assert Path(ours["PREFECT_HOME"]).parent.name == ".local"
     assert ours["HOME"] == str(tmp_path)
     assert ours["PATH"].endswith(f"{os.pathsep}/usr/bin")
+
+
+def test_the_data_base_that_the_user_names_is_the_servers_alone() -> None:
+    named = {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://me:secret@host/prefect",
+        "PREFECT_API_DATABASE_CONNECTION_TIMEOUT": "60",
+    }
+    theirs = {**named, "PREFECT_API_KEY": "secret", "PREFECT_SERVER_DATABASE_ECHO": ""}
+    everybodys = base_environment(theirs, "http://127.0.0.1:4200/api")
+    assert server_environment(theirs, "http://127.0.0.1:4200/api") == everybodys | named
+    assert not {*named} & {*everybodys}
 
 
 def test_a_chosen_state_folder_is_kept(tmp_path: Path) -> None:

@@ -23,6 +23,35 @@ WEAK, STRONG, BAD = 1e-6, 4e-3, 3.0
 """Learning rates: one that hardly moves the model, a good one, one that breaks it."""
 
 
+def retrain_settings(rate: float, **settings: Any) -> dict[str, Any]:
+    """A retraining of a few steps with this learning rate, quickly measured and released."""
+    training = {
+        "model": {"accept_retired": True},
+        "dataset": {"percent": 1.5},
+        "parameters": {
+            "max_steps": 6,
+            "num_train_epochs": 1,
+            "per_device_train_batch_size": 4,
+            "per_device_eval_batch_size": 4,
+            "max_seq_length": 128,
+            "learning_rate": rate,
+            "precision": "32",
+        },
+        "poll_seconds": 0.2,
+    }
+    return {
+        "finetune": training,
+        "evaluation": {"rows": 16, "replies": 2, "max_new_tokens": 4, "max_length": 128},
+        "release": {
+            "endpoint": "retrained",
+            "size": "Standard_NC24ads_A100_v4",
+            "checks": {"seconds": 0.2, "requests": 2},
+            "max_new_tokens": 8,
+        },
+        **settings,
+    }
+
+
 @dataclass
 class Retraining:
     """Retrains in this process, against a workspace of its own."""
@@ -31,33 +60,7 @@ class Retraining:
     control: Control
 
     def config(self, rate: float, **settings: Any) -> RetrainConfig:
-        training = {
-            "model": {"accept_retired": True},
-            "dataset": {"percent": 1.5},
-            "parameters": {
-                "max_steps": 6,
-                "num_train_epochs": 1,
-                "per_device_train_batch_size": 4,
-                "per_device_eval_batch_size": 4,
-                "max_seq_length": 128,
-                "learning_rate": rate,
-                "precision": "32",
-            },
-            "poll_seconds": 0.2,
-        }
-        return RetrainConfig.model_validate(
-            {
-                "finetune": training,
-                "evaluation": {"rows": 16, "replies": 2, "max_new_tokens": 4, "max_length": 128},
-                "release": {
-                    "endpoint": "retrained",
-                    "size": "Standard_NC24ads_A100_v4",
-                    "checks": {"seconds": 0.2, "requests": 2},
-                    "max_new_tokens": 8,
-                },
-                **settings,
-            }
-        )
+        return RetrainConfig.model_validate(retrain_settings(rate, **settings))
 
     def run(self, rate: float, **settings: Any) -> dict[str, Any]:
         """The report of one retraining."""

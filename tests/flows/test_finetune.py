@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.azure import local_azure
@@ -44,6 +46,11 @@ class Command:
             text=True,
             timeout=300,
         )
+
+    def ask(self, path: str, question: dict[str, Any]) -> Any:
+        """What Prefect's API answers to the question."""
+        api = self.environment["PREFECT_API_URL"]
+        return httpx.post(api + path, json=question, trust_env=False).raise_for_status().json()
 
     @property
     def report(self) -> dict[str, Any]:
@@ -87,6 +94,60 @@ def test_a_run_trains_registers_deploys_asks_and_tears_down(first: dict[str, Any
 def test_the_loss_curve_lies_beside_the_report(first: dict[str, Any], command: Command) -> None:
     picture = command.home / "runs" / "latest" / "loss.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_a_person_looks_at_is_kept_with_the_run(
+    first: dict[str, Any], command: Command
+) -> None:
+    run = {"artifacts": {"flow_run_id": {"any_": [first["flow_run_id"]]}}}
+    kept = {artifact["key"]: artifact for artifact in command.ask("/artifacts/filter", run)}
+    assert kept["plan"]["data"].startswith(f"# Plan {first['plan']['names']['run_key']}")
+    for key, figures in {
+        "lengths": f"| train_sft | {first['rows']['train_sft']['used']} of ",
+        "loss-curves": f"| {first['losses']['eval_loss']['last']:.4g} |",
+    }.items():
+        assert "](data:image/png;base64,iVBOR" in kept[key]["data"]
+        assert figures in kept[key]["data"]
+        assert len(kept[key]["data"]) < 60_000
+    assert kept["progress"]["data"] == 100
+    assert kept["progress"]["description"].endswith("5 of 5 steps done")
+    assert "| the data expect | the fine-tuned model says" in kept["reply"]["data"]
+    report = kept["report"]["data"]
+    assert f"[job]({first['job']['studio_url']})" in report
+    assert f"{first['endpoint']['endpoint']}, deleted" in report
+    assert first["metrics"]["run_id"] in first["links"]["metrics of the training"]
+    assert not {"endpoint", "scoring address"} & first["links"].keys()
+
+
+def test_the_model_is_recorded_as_made_from_the_data_and_the_endpoint_from_the_model(
+    first: dict[str, Any], command: Command
+) -> None:
+    name, plan = "prefect.asset.materialization.succeeded", first["plan"]
+    run = f"prefect.flow-run.{first['flow_run_id']}"
+    question = {"event": {"name": [name]}, "any_resource": {"id": [run]}}
+    deadline = time.monotonic() + 20
+    made: dict[str, Any] = {}
+    while len(made) < 2 and time.monotonic() < deadline:  # the server stores events later
+        events = command.ask("/events/filter", {"filter": question})["events"]
+        made = {event["resource"]["prefect.resource.id"]: event for event in events}
+        time.sleep(0.2)
+    below = "azureml://subscriptions/" + first["model"]["id"].partition("/subscriptions/")[2]
+    below = below.replace("/providers/Microsoft.MachineLearningServices", "")
+    endpoint = f"{below.partition('/models/')[0]}/onlineEndpoints/{first['endpoint']['endpoint']}"
+    assert made.keys() == {below, endpoint}
+
+    def made_from(key: str) -> set[str]:
+        related = made[key]["related"]
+        assets = [item for item in related if item["prefect.resource.role"] == "asset"]
+        return {item["prefect.resource.id"] for item in assets}
+
+    dataset = plan["data"]["dataset"], plan["data"]["revision"][:12]
+    assert made_from(below) == {
+        plan["model"]["id"],
+        "huggingface://datasets/{}@{}".format(*dataset),
+    }
+    assert made_from(endpoint) == {below}
+    assert made[below]["payload"]["job"] == first["job"]["name"]
 
 
 def test_the_same_run_again_adopts_the_job_and_the_model(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.release import release
-from tasks.errors import ErrorKind, NotFound
+from tasks.errors import ErrorKind, NotFound, UserError
 from tasks.rollback import ReleaseFailed
 from tests.flows.release_support import ONE, TWO, Stage, deployment, stage_for_releases
 
@@ -93,6 +93,16 @@ def test_a_first_release_that_fails_leaves_nothing(stage: Stage) -> None:
         "Deployment_Score", path=f"*/{deployment(ONE)}/score", status=500, times=None
     )
     with pytest.raises(ReleaseFailed, match="which the release had made, is deleted"):
+        release(ONE, stage.config())
+    assert not stage.exists()
+
+
+def test_an_endpoint_that_was_not_made_is_not_left_behind(stage: Stage) -> None:
+    stage.control.add_fault(
+        "OnlineEndpoints_CreateOrUpdate",
+        operation_result={"status": "Failed", "code": "InternalServerError", "message": "no room"},
+    )
+    with pytest.raises(UserError, match="no room"):
         release(ONE, stage.config())
     assert not stage.exists()
 

@@ -10,6 +10,7 @@ import pytest
 from prefect import flow
 
 from flows.release import release
+from tasks.release_config import ReleaseConfig
 from tasks.release_report import ReleaseReport
 from tests.flows.release_support import ONE, Stage, deployment, stage_for_releases
 
@@ -66,14 +67,14 @@ def answer(api: httpx.Client, seen: list[dict[str, Any]], **values: Any) -> thre
 
 
 @flow(name="parent of a release")
-def parent(config: dict[str, Any]) -> ReleaseReport:
+def parent(config: ReleaseConfig) -> ReleaseReport:
     return release(ONE, config, comparison="| champion | challenger |\n|---|---|\n| 1 | 2 |")
 
 
 def test_a_release_that_is_refused_makes_nothing(stage: Stage, api: httpx.Client) -> None:
     seen: list[dict[str, Any]] = []
     person = answer(api, seen, approve=False, comment="not on a Friday")
-    report = parent(stage.config(approval=True, approval_hours=0.02).model_dump())
+    report = parent(stage.config(approval=True, approval_hours=0.02))
     person.join()
     assert report.status == "refused"
     assert "not on a Friday" in report.reason

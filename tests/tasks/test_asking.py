@@ -92,8 +92,15 @@ def test_the_reply_stands_beside_the_expected_one() -> None:
         Reply(conversation=(USER,), expected="good day", reply="two\nlines", seconds=1.5)
     )
     assert "> hello" in text
-    assert "> two\n> lines" in text
-    assert "**expected**\n\n> good day" in text
+    assert "| good day | two<br>lines |" in text
+
+
+def test_a_reply_cannot_break_its_table_nor_become_html() -> None:
+    reply = "a | b\n\n<script>alert(1)</script> " + "word " * 20
+    text = reply_markdown(Reply(conversation=(USER,), expected="x", reply=reply, seconds=1.5))
+    row = text.splitlines()[-1]
+    assert row.startswith("| x | a \\| b<br><br>&lt;script&gt;")
+    assert max(map(len, row.split("<br>"))) < 60
 
 
 class _Answers(BaseHTTPRequestHandler):

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.comparison import compare, comparison_markdown, comparison_picture
+from tasks.errors import UserError
 from tasks.evaluation import HeldOutReply, Scores
 from tasks.retrain_config import EvaluationChoice
 
@@ -24,6 +25,7 @@ def scores(loss: float, rouge: float | None = None, model: str = "m:1", **other:
         "rouge_l": rouge,
         "rows": 10,
         "tokens": 100,
+        "characters": 400,
     }
     return Scores.model_validate(values | other)
 
@@ -78,8 +80,17 @@ def test_a_lower_loss_with_worse_replies_is_not_better() -> None:
 
 def test_scores_of_other_rows_cannot_be_compared() -> None:
     for other in ({"rows_sha256": "b"}, {"rows": 11}):
-        with pytest.raises(ValueError, match="different rows"):
+        with pytest.raises(UserError, match="cannot be compared"):
             compare(scores(3), scores(2, **other), EvaluationChoice())
+
+
+def test_models_with_other_tokens_are_compared_by_character() -> None:
+    """Half as many tokens for the same text, each one twice as hard to tell: the same model."""
+    old, new = scores(2.0, tokens=100), scores(4.0, tokens=50)
+    verdict = compare(old, new, EvaluationChoice(margin=0.01))
+    assert not verdict.better
+    assert "loss per character is 0.5000, the champion's 0.5000" in str(verdict)
+    assert compare(old, scores(3.0, tokens=50), EvaluationChoice(margin=0.01)).better
 
 
 def test_both_are_told_side_by_side() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from prefect import flow
 
 from emulator.registry import Registry
 from tasks.clients import workspace_client
+from tasks.comparison import compare
 from tasks.errors import JobFailed
 from tasks.evaluation import Evaluation, Scores, evaluate_models, evaluation_key
 from tasks.retrain_config import EvaluationChoice
@@ -88,10 +90,43 @@ def test_a_folder_without_a_model_fails_with_the_jobs_own_words(
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "MLmodel").write_text("flavors:\n")
     model = register(workspace, tmp_path / "empty")
-    for _ in range(2):  # the second time the failed job is found
-        with pytest.raises(JobFailed, match="holds no transformers model"):
-            evaluating(workspace, [model], how)
+    good = register(workspace, Registry().model_folder("Phi-3-mini-4k-instruct"))
+    with pytest.raises(JobFailed, match="holds no transformers model"):
+        evaluating(workspace, [model, good], how)
+    (other,) = jobs(workspace, good, how)
+    assert workspace_client(workspace).jobs.get(other).status == "Completed"
+    with pytest.raises(JobFailed, match="holds no transformers model"):  # the same failed job
+        evaluating(workspace, [model], how)
     assert len(jobs(workspace, model, how)) == 1
+
+
+def test_a_model_with_spoilt_weights_is_the_worse_one(
+    workspace: str, how: Evaluation, tmp_path: Path
+) -> None:
+    base = Registry().model_folder("Phi-3-mini-4k-instruct")
+    champion = register(workspace, base)
+    challenger = register(workspace, spoilt(base, tmp_path / "spoilt"))
+    before, after = evaluating(workspace, [champion, challenger], how)
+    assert [before.model, after.model] == [str(champion), str(challenger)]
+    assert before.tokens == after.tokens
+    assert not compare(before, after, how.choice).better
+    assert compare(after, before, how.choice.model_copy(update={"most_rouge_lost": 1.0})).better
+
+
+def spoilt(base: Path, folder: Path) -> Path:
+    """A copy of the model whose weights have noise of their own size on them."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(base, folder)
+    (file,) = folder.rglob("*.safetensors")
+    torch.manual_seed(0)
+    weights = {
+        name: weight + torch.randn_like(weight) * weight.abs().mean()
+        for name, weight in load_file(file).items()
+    }
+    save_file(weights, file, metadata={"format": "pt"})
+    return folder
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from typing import Any
 
 from mlflow.entities import Metric, Run, RunData, RunInfo
 
-from tasks.metrics import _curve, first_and_last, loss_curve, metric_rows, training_run
+from tasks.metrics import _curve, first_and_last, losses_markdown, metric_rows, training_run
 from tasks.values import MetricPoint, Metrics
 
 
@@ -68,8 +68,7 @@ def test_a_metric_without_a_curve_has_its_last_value_only() -> None:
     assert metric_rows(metrics) == [{"metric": "epoch", "first": "3", "last": "3"}]
 
 
-def test_the_loss_curve_is_a_picture() -> None:
-    picture = loss_curve(curves(loss=[3.0, 2.0], eval_loss=[3.5, 2.5]), "job")
-    assert picture is not None
-    assert picture.startswith(b"\x89PNG")
-    assert loss_curve(Metrics(run_id="r", last={"epoch": 1.0}), "job") is None
+def test_the_ends_and_the_best_of_the_losses_stand_in_a_table() -> None:
+    told = losses_markdown(curves(loss=[3.0, 2.0], eval_loss=[3.5, 2.25, 2.5]))
+    assert "| training loss | 3 | 2 | 2, step 1 | 2 |" in told
+    assert "| evaluation loss | 3.5 | 2.5 | 2.25, step 1 | 3 |" in told

@@ -6,7 +6,15 @@ import pytest
 from tasks.errors import EndpointError
 from tasks.recording import error_text, recording
 from tasks.report import RunReport
-from tasks.values import JobOutcome, JobRef, MetricPoint, Metrics
+from tasks.values import (
+    JobOutcome,
+    JobRef,
+    LiveEndpoint,
+    MetricPoint,
+    Metrics,
+    Price,
+    RegisteredModel,
+)
 from tests.tasks.test_job import plan
 
 
@@ -98,3 +106,58 @@ def test_the_summary_tells_what_a_person_asks() -> None:
     assert rows["deleted"] == "endpoint e"
     assert rows["seconds"] == "job 61; 61 in all"
     assert "| job | ft-1, Completed, adopted |" in made.markdown()
+
+
+STUDIO = "https://ml.azure.com/runs/ft-1?wsid=/subscriptions/s/workspaces/w&tid=t"
+
+
+def ended(**parts: object) -> RunReport:
+    values = {
+        "job": JobRef(name="ft-1", studio_url=STUDIO),
+        "metrics": Metrics(run_id="r-1", tracking_uri="azureml://host/mlflow/v2.0/w"),
+        "model": RegisteredModel(id="/m", name="Phi", version="abc"),
+        "endpoint": LiveEndpoint(
+            endpoint="e", deployment="d", scoring_uri="https://e.ml.azure.com/score", size="s"
+        ),
+    }
+    return report(**(values | parts))
+
+
+def test_links_lead_to_pages_of_the_same_studio() -> None:
+    where = "?wsid=/subscriptions/s/workspaces/w&tid=t"
+    made = ended()
+    assert made.links == {
+        "job": STUDIO,
+        "metrics of the training": f"https://ml.azure.com/runs/r-1{where}",
+        "registered model": f"https://ml.azure.com/model/Phi:abc/details{where}",
+        "endpoint": f"https://ml.azure.com/endpoints/realtime/e/detail{where}",
+        "scoring address": "https://e.ml.azure.com/score",
+    }
+    assert f"- [job]({STUDIO})" in made.markdown()
+    assert "MLflow: `azureml://host/mlflow/v2.0/w`, run `r-1`" in made.markdown()
+    assert json.loads(made.write().read_text())["links"] == made.links
+
+
+def test_a_deleted_endpoint_has_no_link_and_is_said_to_be_deleted() -> None:
+    made = ended(deleted=["endpoint e"])
+    assert not {"endpoint", "scoring address"} & made.links.keys()
+    assert dict(made.summary())["endpoint"] == "e, deleted"
+    assert dict(ended().summary())["endpoint"] == "e"
+
+
+def test_the_price_that_was_estimated_stands_in_the_report() -> None:
+    made = report()
+    made.add_plan(plan().model_copy(update={"price": None}))
+    assert "price" not in dict(made.summary())
+    for price, told in [
+        (Price(nodes=1, cluster_per_hour=2, endpoint_per_hour=1, most=1234.5), "1,234.50 USD"),
+        (Price(nodes=1, cluster_per_hour=2, endpoint_per_hour=1, most=None), "no end is set"),
+        (
+            Price(
+                nodes=1, cluster_per_hour=None, endpoint_per_hour=1, most=None, unknown=("NC24",)
+            ),
+            "no price for NC24",
+        ),
+    ]:
+        made.plan = plan().model_copy(update={"price": price})
+        assert told in dict(made.summary())["price"]

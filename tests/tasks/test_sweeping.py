@@ -55,10 +55,16 @@ def test_a_job_does_not_outlive_its_run_because_an_endpoint_is_kept() -> None:
     assert decide(owned(keep=True), NOW, lambda key: [], lambda run: True).end
 
 
+def test_a_deployment_of_a_living_release_is_left_though_expired() -> None:
+    late = owned(kind="deployment", name="chat/m-2", expires=BEFORE)
+    assert not decide(late, NOW, lambda key: ["busy-bee"], lambda run: True).end
+    assert decide(late, NOW, lambda key: [], lambda run: None).end
+
+
 @given(
     ended=st.sampled_from([None, False]),
     keep=st.booleans(),
-    kind=st.sampled_from(["job", "endpoint"]),
+    kind=st.sampled_from(["job", "endpoint", "deployment"]),
     expires=st.sampled_from([None, LATER]),
 )
 def test_nothing_is_ended_without_proof(
