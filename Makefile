@@ -22,10 +22,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up sweep test test-all chaos lint format clean
+.PHONY: help install run up sweep test test-all test-browser chaos lint format clean
 
 help: ## List the targets.
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.12     makes the environment with another Python."
 	@echo "  TORCH_INDEX=URL       takes torch from another index, for example one of CPU builds."
@@ -53,6 +53,9 @@ test: $(STAMP) ## Run the tests; ARGS='tests/tasks -k plan' runs some of them.
 
 test-all: export EXHAUSTIVE := 1
 test-all: test ## The tests, with every request and write of a run and every fault.
+
+test-browser: $(STAMP) ## Use Prefect's UI in Chromium; pictures of it go to .local/screenshots.
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 chaos: $(STAMP) ## Kill runs at random, start them again, and count; ARGS='--rounds 20'.
 	$(BIN)/python -m benchmarks.chaos $(ARGS)

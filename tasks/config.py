@@ -13,6 +13,8 @@ VmSize = Annotated[
         {
             "type": "string",
             "anyOf": [
+                # First: the form goes by what was typed, and a text is what fits always.
+                {"title": "Name", "type": "string"},
                 {
                     "title": "Usual sizes",
                     "type": "string",
@@ -27,7 +29,6 @@ VmSize = Annotated[
                         "Standard_ND96isr_H100_v5",
                     ],
                 },
-                {"title": "Another size", "type": "string"},
             ],
         }
     ),

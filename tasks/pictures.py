@@ -58,6 +58,7 @@ def loss_picture(metrics: Metrics, title: str) -> "Figure | None":
     for label, colour, points in curves:
         _draw_curve(axes, label, colour, points)
     axes.set(xlabel="step", ylabel="loss")
+    axes.ticklabel_format(useOffset=False)
     axes.set_title(title, fontsize=10)
     axes.margins(x=0.1, y=0.12)
     _tidy(axes)

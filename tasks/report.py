@@ -129,7 +129,9 @@ class RunReport(Record):
         parts = [super().markdown()]
         pages = [f"- [{what}]({address})" for what, address in self.links.items()]
         if self.metrics and self.metrics.tracking_uri:
-            pages.append(f"- MLflow: `{self.metrics.tracking_uri}`, run `{self.metrics.run_id}`")
+            pages.append(f"- MLflow: run `{self.metrics.run_id}` at the address below")
         if pages:
             parts += ["**To open**", "\n".join(pages)]
+        if self.metrics and self.metrics.tracking_uri:
+            parts.append(f"```\n{self.metrics.tracking_uri}\n```")
         return "\n\n".join(parts)
