@@ -230,7 +230,7 @@ def test_the_sdk_submits_streams_and_downloads(
     numbers = tmp_path / "numbers.txt"
     numbers.write_text("1 2 3")
     # The SDK prints the logs of a job only if it has seen it running.
-    job = ml_client.jobs.create_or_update(summing(code, numbers, before="sleep 2 && "))
+    job = ml_client.jobs.create_or_update(summing(code, numbers, before="sleep 5 && "))
     assert job.name is not None
     printed = io.StringIO()
     with redirect_stdout(printed):

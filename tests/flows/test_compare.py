@@ -3,7 +3,7 @@
 from typing import Any
 
 from tasks.compare_config import CompareConfig
-from tests.flows.retrain_support import BAD, STRONG, WEAK, Retraining
+from tests.flows.retrain_support import STRONG, WEAK, Retraining
 
 
 def config(retraining: Retraining, **settings: Any) -> CompareConfig:
@@ -11,7 +11,6 @@ def config(retraining: Retraining, **settings: Any) -> CompareConfig:
     variants = [
         {"name": "weak"},
         {"name": "strong", "parameters": {"learning_rate": STRONG}},
-        {"name": "bad", "parameters": {"learning_rate": BAD}},
         {"name": "unknown model", "model": {"name": "Phi-3-mini"}},
     ]
     return CompareConfig.model_validate(

@@ -111,11 +111,11 @@ def test_a_model_that_does_not_load_never_gets_traffic(stage: Stage, tmp_path: P
     from azure.ai.ml.entities import Model
 
     (tmp_path / "MLmodel").write_text("flavors: {}\n")
-    broken = Model(name="broken", version="1", path=str(tmp_path), type="mlflow_model")
+    broken = Model(name="no-model", version="1", path=str(tmp_path), type="mlflow_model")
     stage.client.models.create_or_update(broken)
     release(ONE, stage.config())
     with pytest.raises(ReleaseFailed, match="last log lines"):
-        release("broken:1", stage.config())
+        release("no-model:1", stage.config())
     assert stage.traffic == {deployment(ONE): 100}
     assert stage.deployments == {deployment(ONE)}
 

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.fleet import Run
 from benchmarks.rig import Rig, rig
 from tests.flows.release_support import ONE, QUICK, THREE, TWO, Stage, deployment, register
+from tests.resilience.exhaustive import exhaustive
 
 SECONDS = 60.0
 
@@ -73,6 +74,7 @@ def test_a_release_that_is_killed_under_traffic_goes_on_from_there(
     assert stage.deployments == {deployment(TWO)}
 
 
+@exhaustive
 def test_a_release_that_is_killed_before_it_deletes_the_old_one_deletes_it_later(
     cloud: Rig, stage: Stage
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_release_that_is_killed_before_it_deletes_the_old_one_deletes_it_later
     assert stage.deployments == {deployment(TWO)}
 
 
+@exhaustive
 def test_what_a_killed_release_of_another_model_left_is_rolled_back_first(
     cloud: Rig, stage: Stage
 ) -> None:
@@ -126,7 +129,13 @@ def test_a_second_release_is_refused_while_one_is_under_way_and_the_sweep_leaves
     assert stage.mirror == {}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="Ctrl-C", marks=exhaustive),
+        pytest.param(signal.SIGTERM, id="SIGTERM"),
+    ],
+)
 def test_a_release_that_is_stopped_under_traffic_is_rolled_back(
     cloud: Rig, stage: Stage, number: int
 ) -> None:

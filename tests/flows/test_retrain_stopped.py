@@ -10,6 +10,7 @@ from benchmarks.fleet import Run
 from benchmarks.rig import Rig, rig
 from tasks.polling import status_word
 from tests.flows.retrain_support import MODEL, WEAK, retrain_settings
+from tests.resilience.exhaustive import exhaustive
 
 SECONDS = 120.0
 _EVALUATIONS = "*/jobs/ev-*"
@@ -33,6 +34,7 @@ def jobs(cloud: Rig, kind: str) -> dict[str, str]:
     return {name: status for name, status in found.items() if name.startswith(kind)}
 
 
+@exhaustive
 def test_one_that_is_killed_again_and_again_does_everything_once(cloud: Rig) -> None:
     """Killed after the measuring has begun, after the verdict, and before the crown."""
     holds: tuple[dict[str, Any], ...] = (
