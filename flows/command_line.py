@@ -20,7 +20,7 @@ from rich.table import Table
 from blocks.azureml import AzureMLWorkspace
 from tasks.clients import forget_clients
 from tasks.config import Section
-from tasks.errors import explain
+from tasks.explaining import explain
 from tasks.ownership import home
 from tasks.recording import Record, error_text
 

@@ -18,8 +18,9 @@ from tasks.compare_config import CompareConfig, Variant
 from tasks.compare_report import CompareReport, Entry
 from tasks.config import FinetuneConfig
 from tasks.data import download_data
-from tasks.errors import UserError, explain
+from tasks.errors import UserError
 from tasks.evaluation import Evaluation, evaluate_models
+from tasks.explaining import explain
 from tasks.family import undo_family
 from tasks.naming import clean
 from tasks.ownership import home

@@ -10,7 +10,8 @@ from tasks.artifacts import run_logger, table, without_dots
 from tasks.claims import has_ended, other_holders
 from tasks.clients import REMOTE, workspace_client
 from tasks.endpoint import delete_endpoint
-from tasks.errors import UserError, azure_code_and_text
+from tasks.errors import UserError
+from tasks.explaining import azure_code_and_text
 from tasks.job import cancel_job
 from tasks.rollback import end_dead
 from tasks.sweeping import Decision, Owned, decide, find_owned

@@ -11,15 +11,10 @@ from prefect import task
 
 from tasks.artifacts import markdown, run_logger, terminal_progress
 from tasks.clients import REMOTE, explained, workspace_client
-from tasks.errors import (
-    DataError,
-    EndpointError,
-    azure_code_and_text,
-    is_transient,
-    scrub,
-    status_of,
-)
+from tasks.errors import DataError, EndpointError
+from tasks.explaining import azure_code_and_text, is_transient, status_of
 from tasks.markdown import markdown_table, wrapped_cell
+from tasks.scrubbing import scrub
 from tasks.values import LiveEndpoint, Reply
 
 Conversation = list[dict[str, str]]

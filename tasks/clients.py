@@ -13,14 +13,8 @@ from prefect.tasks import exponential_backoff
 
 from blocks.azureml import AzureMLWorkspace, WorkspaceConfigurationError
 from tasks.artifacts import run_logger
-from tasks.errors import (
-    WHILE,
-    NotFound,
-    UserError,
-    explain,
-    is_transient,
-    retry_on_transient,
-)
+from tasks.errors import NotFound, UserError
+from tasks.explaining import WHILE, explain, is_transient, retry_on_transient
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient

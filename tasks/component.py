@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tasks.errors import NotFound, explain, is_transient
+from tasks.errors import NotFound
+from tasks.explaining import explain, is_transient
 from tasks.values import ComponentInput, PipelineComponent
 
 

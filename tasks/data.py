@@ -15,7 +15,8 @@ from prefect.cache_policies import INPUTS, TASK_SOURCE
 from prefect.tasks import exponential_backoff
 
 from tasks.config import DatasetChoice
-from tasks.errors import DataError, explain, retry_on_transient
+from tasks.errors import DataError
+from tasks.explaining import explain, retry_on_transient
 from tasks.hub import open_splits, resolve_revision
 from tasks.rows import FEWEST_TRAINING_ROWS, MESSAGES, rules_version, why_unusable
 from tasks.values import DataSnapshot, SplitFile

@@ -8,15 +8,10 @@ from prefect import task
 from tasks.artifacts import run_logger, terminal_progress, without_dots
 from tasks.clients import REMOTE, explained, workspace_client
 from tasks.endpoint import UNUSABLE, begin, ensure_endpoint, send_traffic
-from tasks.errors import (
-    DeadlineExceeded,
-    DeploymentFailed,
-    QuotaExceeded,
-    UserError,
-    azure_code_and_text,
-    scrub,
-)
+from tasks.errors import DeadlineExceeded, DeploymentFailed, QuotaExceeded, UserError
+from tasks.explaining import azure_code_and_text
 from tasks.polling import Observation, Patience, look_at_resource, status_word, wait
+from tasks.scrubbing import scrub
 from tasks.values import LiveEndpoint, Phase, Plan, RegisteredModel
 
 if TYPE_CHECKING:

@@ -18,8 +18,10 @@ from pydantic import ValidationError
 from tasks.artifacts import run_logger
 from tasks.clients import REMOTE, explained
 from tasks.config import FinetuneConfig
-from tasks.errors import UserError, explain, scrub
+from tasks.errors import UserError
+from tasks.explaining import explain
 from tasks.ownership import home
+from tasks.scrubbing import scrub
 from tasks.storage import default_container
 from tasks.values import Change, ComponentInput, Draft, PastRun, Plan, SplitFile
 

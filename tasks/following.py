@@ -10,12 +10,14 @@ from prefect import task
 from tasks.artifacts import ProgressReport, link, run_logger, terminal_progress
 from tasks.clients import REMOTE, workspace_block, workspace_client
 from tasks.config import Deadlines
-from tasks.errors import JobFailed, azure_code_and_text, scrub
+from tasks.errors import JobFailed
+from tasks.explaining import azure_code_and_text
 from tasks.history import RunHistory, Step
 from tasks.job import cancel_job, job_phase, look_at_job
 from tasks.job_failure import examine
 from tasks.polling import Observation, Patience, wait
 from tasks.progress import TrainingProgress, read_progress
+from tasks.scrubbing import scrub
 from tasks.values import JobOutcome, JobRef, Phase
 
 _LONGEST_LINE = 400

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from tasks.config import DatasetChoice
-from tasks.errors import DataError, NotFound, PermissionProblem, UserError, is_transient
+from tasks.errors import DataError, NotFound, PermissionProblem, UserError
+from tasks.explaining import is_transient
 from tasks.rows import MESSAGES
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 
 from tasks.artifacts import run_logger
 from tasks.clients import workspace_block, workspace_client
-from tasks.errors import ErrorKind, azure_code_and_text, scrub
+from tasks.errors import ErrorKind
+from tasks.explaining import azure_code_and_text
 from tasks.failures import advice_for, classify_job_failure
 from tasks.history import RunHistory, Step
+from tasks.scrubbing import scrub
 
 _LINES = 20
 _LONGEST_LINE = 400

@@ -9,7 +9,7 @@ from prefect import task
 
 from tasks.artifacts import image, run_logger, table
 from tasks.clients import REMOTE, workspace_client
-from tasks.errors import azure_code_and_text, is_transient
+from tasks.explaining import azure_code_and_text, is_transient
 from tasks.markdown import markdown_table
 from tasks.pictures import data_uri, loss_picture, png
 from tasks.values import MetricPoint, Metrics

@@ -10,7 +10,8 @@ from itertools import islice
 from typing import Any
 
 from tasks.config import ParameterValue
-from tasks.errors import ModelRetired, NotFound, UserError, explain, is_transient
+from tasks.errors import ModelRetired, NotFound, UserError
+from tasks.explaining import explain, is_transient
 from tasks.values import FoundationModel
 
 CHAT_TASK = "chat-completion"

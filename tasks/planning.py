@@ -14,7 +14,8 @@ from tasks.compute import find_cluster, list_sizes, list_usage
 from tasks.config import ComponentChoice, FinetuneConfig, ModelChoice
 from tasks.data import download_data, sample_frame
 from tasks.drift import last_run
-from tasks.errors import ErrorKind, PermissionProblem, UserError, explain
+from tasks.errors import ErrorKind, PermissionProblem, UserError
+from tasks.explaining import explain
 from tasks.lengths import data_lengths
 from tasks.markdown import markdown_table, plain_cell, wrapped_cell
 from tasks.model import resolve_model

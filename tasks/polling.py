@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.errors import DeadlineExceeded, ErrorKind, UserError, azure_code_and_text, is_transient
+from tasks.errors import DeadlineExceeded, ErrorKind, UserError
+from tasks.explaining import azure_code_and_text, is_transient
 from tasks.values import Phase
 
 

@@ -14,9 +14,10 @@ from prefect import task
 from tasks.artifacts import run_logger
 from tasks.asking import reply_text, request_body
 from tasks.clients import REMOTE, explained, workspace_client
-from tasks.errors import EndpointError, scrub
+from tasks.errors import EndpointError
 from tasks.release_config import Checks
 from tasks.release_report import Measured, ReleaseStep
+from tasks.scrubbing import scrub
 from tasks.values import LiveEndpoint
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
 from tasks.artifacts import markdown, run_logger
-from tasks.errors import explain, scrub
+from tasks.explaining import explain
 from tasks.markdown import summary_table
 from tasks.naming import clean
 from tasks.ownership import home
+from tasks.scrubbing import scrub
 
 RUNNING, FAILED = "running", "failed"
 

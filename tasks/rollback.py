@@ -12,7 +12,8 @@ from tasks.claims import release as give_up
 from tasks.clients import REMOTE, explained, workspace_client
 from tasks.deployment import delete_deployment, find_deployment
 from tasks.endpoint import delete_endpoint, find_endpoint
-from tasks.errors import ErrorKind, UserError, azure_code_and_text, explain
+from tasks.errors import ErrorKind, UserError
+from tasks.explaining import azure_code_and_text, explain
 from tasks.lease import Lease, is_over, read_lease
 from tasks.polling import status_word
 from tasks.release_report import ReleaseStep

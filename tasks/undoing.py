@@ -12,7 +12,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 from tasks.claims import Claim, has_ended, other_holders, read_claim, release
 from tasks.clients import workspace_client
 from tasks.endpoint import delete_endpoint, find_endpoint
-from tasks.errors import azure_code_and_text
+from tasks.explaining import azure_code_and_text
 from tasks.job import cancel_job, find_job, job_phase
 from tasks.ownership import FLOW_RUN, KEEP, RUN_KEY
 

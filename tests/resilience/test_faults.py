@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.rig import Rig
-from tasks.errors import explain
+from tasks.explaining import explain
 from tests.resilience.exhaustive import EXHAUSTIVE
 from tests.resilience.stages import Stages, in_a_flow
 

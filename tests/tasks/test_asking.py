@@ -13,7 +13,8 @@ from tasks.asking import (
     request_body,
     split_conversation,
 )
-from tasks.errors import DataError, EndpointError, status_of
+from tasks.errors import DataError, EndpointError
+from tasks.explaining import status_of
 from tasks.values import Reply
 
 USER = {"role": "user", "content": "hello"}

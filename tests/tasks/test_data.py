@@ -18,7 +18,8 @@ from emulator.hub import hub_app
 from tasks import rows
 from tasks.config import DatasetChoice
 from tasks.data import download_data, pick_conversation, prepare_data, sample_frame, verify
-from tasks.errors import DataError, NotFound, is_transient
+from tasks.errors import DataError, NotFound
+from tasks.explaining import is_transient
 from tasks.rows import why_unusable
 from tasks.values import DataSnapshot
 

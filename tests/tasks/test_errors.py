@@ -19,11 +19,9 @@ from tasks.errors import (
     PermissionProblem,
     QuotaExceeded,
     UserError,
-    explain,
-    is_transient,
-    retry_on_transient,
-    scrub,
 )
+from tasks.explaining import explain, is_transient, retry_on_transient
+from tasks.scrubbing import scrub
 
 _CODES = {
     400: ("UserError", "The specified resource is invalid."),
