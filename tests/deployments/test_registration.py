@@ -153,6 +153,11 @@ def bad_parameters(flow: str) -> list[dict[str, Any]]:
             *({"config": {"release": config}} for config in release),
             {"config": {"evaluation": {"rows": 0}}},
         ],
+        "compare": [
+            {"config": {"variants": []}},
+            *({"config": {"variants": [{"name": "a"}], "base": config}} for config in training),
+            {"config": {"variants": [{"name": "a"}], "at_once": 0}},
+        ],
         "release": [
             {},  # Which model?
             *({"model": "chat:1", "config": config} for config in release),
