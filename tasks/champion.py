@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.artifacts import run_logger
 from tasks.clients import REMOTE, explained, workspace_client
+from tasks.ownership import parse_moment
 from tasks.registration import registered
 from tasks.values import RegisteredModel
 
@@ -52,7 +53,7 @@ def find_champion(workspace: str, names: Sequence[str]) -> Champion | None:
     found = [
         Champion(model=registered(version, adopted=True), since=since, tags=version.tags)
         for version in _versions(workspace_client(workspace), names)
-        if (since := _moment(version.tags.get(CHAMPION))) is not None
+        if (since := parse_moment(version.tags.get(CHAMPION))) is not None
     ]
     return max(found, key=lambda champion: champion.since, default=None)
 
@@ -96,7 +97,7 @@ def crown(workspace: str, model: RegisteredModel, key: str | None, names: Sequen
         if CHAMPION in version.tags and not model.is_same(registered(version, adopted=True))
     ]
     # Later than the others, also where another machine's clock was ahead.
-    times = [moment for other in others if (moment := _moment(other.tags[CHAMPION]))]
+    times = [moment for other in others if (moment := parse_moment(other.tags[CHAMPION]))]
     since = max([datetime.now(UTC), *(time + timedelta(milliseconds=1) for time in times)])
     add = {CHAMPION: since.isoformat(timespec="milliseconds")}
     _tag(client, model.name, model.version, add | ({RETRAIN_KEY: key} if key else {}))
@@ -133,12 +134,3 @@ def _tag(
         if tags != model.tags:
             model.tags = tags
             client.models.create_or_update(model)
-
-
-def _moment(text: str | None) -> datetime | None:
-    """The tag's time; None for one that somebody has changed beyond reading."""
-    try:
-        moment = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -7,7 +7,7 @@ from prefect import task
 
 from tasks.artifacts import run_logger, terminal_progress, without_dots
 from tasks.clients import REMOTE, explained, workspace_client
-from tasks.endpoint import UNUSABLE, begin, ensure_endpoint, send_traffic
+from tasks.endpoint import UNUSABLE, begin, delete_and_wait, ensure_endpoint, send_traffic
 from tasks.errors import DeadlineExceeded, DeploymentFailed, QuotaExceeded, UserError
 from tasks.explaining import azure_code_and_text
 from tasks.polling import Observation, Patience, look_at_resource, status_word, wait
@@ -156,32 +156,12 @@ def delete_deployment(client: "MLClient", endpoint: str, name: str, minutes: flo
 
     Comes back when the service no longer knows it. Raises DeadlineExceeded after `minutes`.
     """
-    from azure.core.exceptions import ResourceNotFoundError
-
-    operation: Any | None = None
-
-    def look() -> Observation:
-        nonlocal operation
-        existing = find_deployment(client, endpoint, name)
-        if existing is None:
-            return Observation(Phase.SUCCEEDED, "deleted")
-        if operation is not None and operation.done():
-            operation.result()
-        state = status_word(existing.provisioning_state)
-        if operation is None and state.lower() != "deleting":
-            try:
-                operation = begin(lambda: client.online_deployments.begin_delete(name, endpoint))
-            except ResourceNotFoundError:
-                return Observation(Phase.SUCCEEDED, "deleted")
-        return Observation(Phase.RUNNING, state)
-
-    if find_deployment(client, endpoint, name) is None:
-        return False
-    with explained(f"Deleting deployment {name} of {endpoint}"):
-        seconds = minutes * 60
-        limits = Patience({Phase.RUNNING: seconds}, interval=10, error_limit=min(900, seconds))
-        wait(f"Deleting deployment {name}", look, limits)
-    return True
+    return delete_and_wait(
+        f"Deleting deployment {name} of {endpoint}",
+        lambda: find_deployment(client, endpoint, name),
+        lambda: client.online_deployments.begin_delete(name, endpoint),
+        minutes,
+    )
 
 
 def deployment_logs(client: "MLClient", endpoint: str, deployment: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The endpoint on which the model is tried: made, given its traffic, deleted."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tasks.clients import explained
@@ -87,13 +88,28 @@ def delete_endpoint(client: "MLClient", name: str, minutes: float) -> bool:
 
     Comes back when the service no longer knows it. Raises DeadlineExceeded after `minutes`.
     """
+    return delete_and_wait(
+        f"Deleting endpoint {name}",
+        lambda: find_endpoint(client, name),
+        lambda: client.online_endpoints.begin_delete(name=name),
+        minutes,
+    )
+
+
+def delete_and_wait(
+    doing: str, find: Callable[[], Any | None], delete: Callable[[], Any], minutes: float
+) -> bool:
+    """Delete what `find` finds, and wait until it finds nothing; whether there was something.
+
+    Raises DeadlineExceeded after `minutes`.
+    """
     from azure.core.exceptions import ResourceNotFoundError
 
     operation: Any | None = None
 
     def look() -> Observation:
         nonlocal operation
-        existing = find_endpoint(client, name)
+        existing = find()
         if existing is None:
             return Observation(Phase.SUCCEEDED, "deleted")
         if operation is not None and operation.done():
@@ -102,17 +118,17 @@ def delete_endpoint(client: "MLClient", name: str, minutes: float) -> bool:
         if operation is None and state.lower() != "deleting":
             # Refused while another change is under way: then it is asked for again.
             try:
-                operation = begin(lambda: client.online_endpoints.begin_delete(name=name))
+                operation = begin(delete)
             except ResourceNotFoundError:
                 return Observation(Phase.SUCCEEDED, "deleted")
         return Observation(Phase.RUNNING, state)
 
-    if find_endpoint(client, name) is None:
+    if find() is None:
         return False
-    with explained(f"Deleting endpoint {name}"):
+    with explained(doing):
         seconds = minutes * 60
         limits = Patience({Phase.RUNNING: seconds}, interval=10, error_limit=min(900, seconds))
-        wait(f"Deleting endpoint {name}", look, limits)
+        wait(doing, look, limits)
     return True
 
 

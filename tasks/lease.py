@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import ErrorKind, UserError
-from tasks.ownership import FLOW_RUN, KEEP, RUN_KEY
+from tasks.ownership import FLOW_RUN, KEEP, RUN_KEY, parse_moment
 
 RUN, EXPIRES, NEW, OLD, MADE = (
     "release_flow_run_id",
@@ -20,6 +20,8 @@ RUN, EXPIRES, NEW, OLD, MADE = (
     "release_made_endpoint",
 )
 _TAGS = (RUN, EXPIRES, NEW, OLD, MADE)
+_PAST = datetime.min.replace(tzinfo=UTC)
+"""The expiry of a lease whose tag nobody can read."""
 
 
 class EndpointBusy(UserError):
@@ -71,7 +73,7 @@ def read_lease(endpoint: str, tags: Mapping[str, str] | None) -> Lease | None:
     return Lease(
         endpoint=endpoint,
         flow_run_id=tags[RUN],
-        expires=_moment(tags.get(EXPIRES)),
+        expires=parse_moment(tags.get(EXPIRES)) or _PAST,
         new=tags[NEW],
         old=tags.get(OLD),
         made=tags.get(MADE) == "true",
@@ -101,12 +103,3 @@ def busy(lease: Lease) -> EndpointBusy:
         "Wait for its end, or cancel it in Prefect, and run again; the endpoint is free at "
         f"{lease.expires:%Y-%m-%d %H:%M} UTC at the latest.",
     )
-
-
-def _moment(text: str | None) -> datetime:
-    """A tag's time; one that cannot be read has passed."""
-    try:
-        moment = datetime.fromisoformat(text or "")
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -27,3 +27,12 @@ def owner_tags(plan: Plan, flow_run_id: str, now: datetime | None = None) -> dic
         FLOW_RUN: flow_run_id,
         EXPIRES: expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
     } | ({KEEP: "true"} if plan.config.serving.keep_endpoint else {})
+
+
+def parse_moment(text: str | None) -> datetime | None:
+    """A tag's time; None for one that is missing, or that somebody has changed beyond reading."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,7 +1,7 @@
 """What the sweep may end: work with this project's tags that no living run owns or that expired."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +11,7 @@ from tasks.clients import explained
 from tasks.deployment import find_deployment
 from tasks.job import job_phase
 from tasks.lease import read_lease, run_key
-from tasks.ownership import EXPIRES, FLOW_RUN, KEEP, RUN_KEY
+from tasks.ownership import EXPIRES, FLOW_RUN, KEEP, RUN_KEY, parse_moment
 from tasks.polling import status_word
 from tasks.traffic import live_shares
 
@@ -127,15 +127,6 @@ def _owned(kind: Literal["job", "endpoint"], entity: Any, state: str) -> Iterato
             state=state,
             run_key=tags[RUN_KEY],
             flow_run_id=tags[FLOW_RUN],
-            expires=_moment(tags.get(EXPIRES)),
+            expires=parse_moment(tags.get(EXPIRES)),
             keep=tags.get(KEEP) == "true",
         )
-
-
-def _moment(text: str | None) -> datetime | None:
-    """A tag's time; None, which never comes, for one that somebody has changed beyond reading."""
-    try:
-        moment = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
