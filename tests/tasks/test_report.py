@@ -134,7 +134,8 @@ def test_links_lead_to_pages_of_the_same_studio() -> None:
         "scoring address": "https://e.ml.azure.com/score",
     }
     assert f"- [job]({STUDIO})" in made.markdown()
-    assert "MLflow: `azureml://host/mlflow/v2.0/w`, run `r-1`" in made.markdown()
+    assert "MLflow: run `r-1`" in made.markdown()
+    assert "```\nazureml://host/mlflow/v2.0/w\n```" in made.markdown()
     assert json.loads(made.write().read_text())["links"] == made.links
 
 
