@@ -16,6 +16,6 @@ def local_azure() -> RunningEmulator:
     folder = stack.enter_context(
         tempfile.TemporaryDirectory(prefix="finetune-azure-", ignore_cleanup_errors=True)
     )
-    running = stack.enter_context(StartedEmulator(Path(folder)))
+    running = stack.enter_context(StartedEmulator(Path(folder), "--exit-with-parent"))
     atexit.register(stack.close)
     return running
