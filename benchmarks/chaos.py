@@ -64,10 +64,11 @@ def one_round(cloud: Rig, number: int, seed: int, stop: threading.Event) -> Roun
     """Start the training, kill it, start it again, until it ends by itself."""
     dice = random.Random(f"{seed}/{number}")
     config = cloud.config(number)
-    for kills in range(MOST_KILLS + 1):
+    most = dice.randint(1, MOST_KILLS)
+    for kills in range(most + 1):
         run = cloud.start(config)
         # The last one may live, or a slow machine would never see an end.
-        life = LIFE_SECONDS * (1 + kills) * dice.random() if kills < MOST_KILLS else 300.0
+        life = LIFE_SECONDS * (1 + kills) * dice.random() if kills < most else 300.0
         if not _ends(run, life, stop):
             run.kill()
             if stop.is_set():
@@ -76,7 +77,7 @@ def one_round(cloud: Rig, number: int, seed: int, stop: threading.Event) -> Roun
         if run.end() != 0:
             return Round(kills, said=run.text[-2000:])
         return Round(kills, run.run_key)
-    return Round(MOST_KILLS, said="it was never left alone")
+    return Round(most, said="it was never left alone")
 
 
 def _ends(run: Run, seconds: float, stop: threading.Event) -> bool:

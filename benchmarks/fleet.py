@@ -177,7 +177,8 @@ def _release(config: dict[str, Any]) -> str:
 def _sweep(config: dict[str, Any]) -> str:
     from flows.sweep import sweep
 
-    return sweep(**config).model_dump_json()
+    report: Any = sweep(**config)
+    return str(report.model_dump_json())
 
 
 _FLOWS: dict[str, Callable[[dict[str, Any]], str]] = {

@@ -53,7 +53,9 @@ def loss_picture(metrics: Metrics, title: str) -> "Figure | None":
         return None
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(7, 4), dpi=110)
+    # Fixed: a layout that is computed takes longer than the drawing.
+    figure.subplots_adjust(left=0.1, right=0.98, bottom=0.13, top=0.92)
     axes = figure.add_subplot()
     for label, colour, points in curves:
         _draw_curve(axes, label, colour, points)
@@ -98,8 +100,9 @@ def length_histogram(
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
+    figure = Figure(figsize=(9, 3.6), dpi=110)
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    figure.subplots_adjust(left=0.08, right=0.98, bottom=0.15, top=0.88, wspace=0.18)
     cut = max_tokens * _CHARACTERS_A_TOKEN if max_tokens else None
     most = max(split.quantile(0.99) for split in filled)
     width = max(1, -(-most // _BARS))
@@ -132,9 +135,7 @@ def length_histogram(
         axes.set_ylim(bottom=0)
         _tidy(axes)
     left.xaxis.set_major_formatter("{x:,.0f}")
-    figure.legend(
-        *left.get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False
-    )
+    figure.legend(*left.get_legend_handles_labels(), loc="upper left", ncols=3, frameon=False)
     return figure
 
 
