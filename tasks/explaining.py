@@ -162,6 +162,8 @@ _SERVICE_ERRORS = {
 }
 # The SDK answers a missing asset with a ValidationException when the latest version was asked for.
 _SDK_MISSING = "azure.ai.ml.exceptions.ValidationException: resource not found"
+# Two runs that upload the same content at once: the next try finds it there.
+_UPLOADED_MEANWHILE = "BlobAlreadyExists"
 _LASTING = {  # kinds of connection errors that the next try meets again
     "requests.exceptions.SSLError",
     "requests.exceptions.MissingSchema",
@@ -209,6 +211,8 @@ def is_transient(error: BaseException | None) -> bool:
         if error is None or isinstance(error, UserError):
             return False
         status = status_of(error)
+        if status == 409 and getattr(error, "error_code", None) == _UPLOADED_MEANWHILE:
+            return True
         if status is not None:
             return status in (408, 429) or (500 <= status <= 599 and status != 501)
         kinds = _kinds(error)

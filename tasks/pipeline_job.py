@@ -1,8 +1,12 @@
 """The pipeline job of a plan, as the SDK's own entity; nothing here is sent."""
 
+import threading
 from typing import Any
 
 from tasks.values import Plan
+
+_DSL = threading.Lock()
+"""The SDK keeps the pipeline that is being built in one stack for all threads of a process."""
 
 OUTPUT = "trained_model"
 _MODEL_OUTPUT = "mlflow_model_folder"
@@ -26,7 +30,8 @@ def build_job(plan: Plan, component: Any, tags: dict[str, str]) -> Any:
         chat_completion = component(**inputs)
         return {OUTPUT: chat_completion.outputs[_MODEL_OUTPUT]}
 
-    job = fine_tuning()
+    with _DSL:
+        job = fine_tuning()
     job.name = plan.names.job
     job.display_name = plan.names.display_name
     job.experiment_name = plan.names.experiment
