@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 LOCAL  := $(CURDIR)/.local
 
 # The environment is installed again when one of these changes, and only then.
-STAMP  := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
+STAMP  := $(VENV)/.installed-$(shell cat pyproject.toml emulator/pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 
 # A user's own Prefect profile, server and caches are neither read nor written.
 unexport PREFECT_API_URL PREFECT_API_KEY PREFECT_PROFILE PREFECT_PROFILES_PATH VIRTUAL_ENV
@@ -85,6 +85,6 @@ $(STAMP):
 	@# torch first and alone: its index, if one is named, serves torch and nothing else.
 	@$(BIN)/python -m pip install -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch \
 	  || { echo "torch could not be installed: the reason is above. Run make again." >&2; exit 1; }
-	@$(BIN)/python -m pip install -c constraints.txt -e '.[local,dev]' \
+	@$(BIN)/python -m pip install -c constraints.txt -e './emulator[training]' -e '.[local,dev]' \
 	  || { echo "The packages could not be installed: the reason is above. Run make again." >&2; exit 1; }
 	@touch $@
