@@ -85,6 +85,8 @@ $(STAMP):
 	@# torch first and alone: its index, if one is named, serves torch and nothing else.
 	@$(BIN)/python -m pip install -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch \
 	  || { echo "torch could not be installed: the reason is above. Run make again." >&2; exit 1; }
+	@# An earlier version of the flows brought the emulator's command itself and would take it along.
+	@$(BIN)/python -m pip uninstall --quiet --yes azureml-finetune-flow 2>/dev/null
 	@$(BIN)/python -m pip install -c constraints.txt -e './emulator[training]' -e '.[local,dev]' \
 	  || { echo "The packages could not be installed: the reason is above. Run make again." >&2; exit 1; }
 	@touch $@

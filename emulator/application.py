@@ -12,6 +12,7 @@ from emulator.core import Emulator
 from emulator.gate import Gate, host_of
 from emulator.http import AzureError, Handler, Router, request_id
 from emulator.identity import MANAGEMENT, identity_router
+from emulator.placeholders import Placeholders
 from emulator.refusals import refusal
 from emulator.resource_manager import (
     assets,
@@ -34,7 +35,8 @@ _OPEN_PATHS = ("/metadata/endpoints", "/discovery")
 def gated_application(emulator: Emulator) -> ASGIApp:
     """All services behind the event log and the faults."""
     application = Application(emulator)
-    return Gate(application, emulator.faults, emulator.events, application.operation_name, refusal)
+    gate = Gate(application, emulator.faults, emulator.events, application.operation_name, refusal)
+    return Placeholders(gate, emulator.config)
 
 
 class Application:
