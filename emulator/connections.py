@@ -5,14 +5,14 @@ import socket
 import struct
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _TRANSPORT = "azureml_emulator.transport"
 _NO_LINGER = struct.pack("ii", 1, 0)
 """Closing a socket with this sends RST instead of FIN."""
 
 
-class BreakableProtocol(H11Protocol):
+class BreakableProtocol(HttpToolsProtocol):
     """HTTP for uvicorn whose requests know their connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

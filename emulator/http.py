@@ -70,6 +70,7 @@ class Router:
     def __init__(self, service: str) -> None:
         self.service = service
         self._operations: list[Operation] = []
+        self._by_shape: dict[tuple[str, int | None], list[Operation]] = {}
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -79,15 +80,19 @@ class Router:
         """Register a handler. `{x}` in the template is one path segment, `{x:path}` the rest."""
 
         def register(handler: Handler) -> Handler:
-            self._operations.append(Operation(name, method, _pattern(template), handler))
+            operation = Operation(name, method, _pattern(template), handler)
+            self._operations.append(operation)
+            segments = None if ":path}" in template else template.count("/")
+            self._by_shape.setdefault((method, segments), []).append(operation)
             return handler
 
         return register
 
     def find(self, method: str, path: str) -> tuple[Operation, dict[str, str]] | None:
-        for operation in self._operations:
-            if operation.method == method and (match := operation.pattern.fullmatch(path)):
-                return operation, match.groupdict()
+        for segments in (path.count("/"), None):
+            for operation in self._by_shape.get((method, segments), ()):
+                if match := operation.pattern.fullmatch(path):
+                    return operation, match.groupdict()
         return None
 
     def name(self, scope: Scope) -> str | None:
