@@ -13,7 +13,7 @@ from starlette.responses import Response
 from emulator.blob_call import CONTENT_HEADERS, Call, http_date
 from emulator.blob_store import Blob, BlobError
 
-_BUFFER = 1 << 20
+_BUFFER = 4 << 20
 _LONGEST_BLOCK_LIST = 8 << 20
 
 
@@ -55,12 +55,15 @@ async def put_block(call: Call) -> Response:
     )
     file = call.store.new_file()
     try:
-        digest = await _receive(call, file)
+        # As the service since 2019: an MD5 is told to who sent one.
+        claimed = "content-md5" in call.request.headers
+        digest = await _receive(call, file, with_md5=claimed)
         target.parent.mkdir(parents=True, exist_ok=True)
         file.replace(target)
     finally:
         file.unlink(missing_ok=True)
-    return Response(status_code=201, headers={"content-md5": _base64(digest)} | _ENCRYPTED)
+    md5 = {"content-md5": _base64(digest)} if digest else {}
+    return Response(status_code=201, headers=md5 | _ENCRYPTED)
 
 
 async def put_block_list(call: Call) -> Response:
@@ -79,7 +82,7 @@ async def put_block_list(call: Call) -> Response:
             f"were not uploaded, the first is {_base64(missing[0])}. The local store does not "
             "keep the blocks of a committed blob.",
         )
-    file, _ = await asyncio.to_thread(call.store.join_blocks, call.container, call.name, blocks)
+    file = await asyncio.to_thread(call.store.join_blocks, call.container, call.name, blocks)
     try:
         call.check_write()
         blob = call.store.commit(
@@ -109,14 +112,15 @@ async def delete_blob(call: Call) -> Response:
 _ENCRYPTED = {"x-ms-request-server-encrypted": "true"}
 
 
-async def _receive(call: Call, file: Path) -> bytes:
-    """Write the request's body to a file, a buffer at a time; gives its MD5."""
-    digest = hashlib.md5(usedforsecurity=False)
+async def _receive(call: Call, file: Path, with_md5: bool = True) -> bytes:
+    """Write the request's body to a file, a buffer at a time; gives its MD5, or nothing."""
+    digest = hashlib.md5(usedforsecurity=False) if with_md5 else None
     buffer = bytearray()
     with file.open("wb") as target:
 
         def flush(content: bytes) -> None:
-            digest.update(content)
+            if digest:
+                digest.update(content)
             target.write(content)
 
         async for chunk in call.request.stream():
@@ -124,7 +128,9 @@ async def _receive(call: Call, file: Path) -> bytes:
             if len(buffer) >= _BUFFER:
                 await asyncio.to_thread(flush, bytes(buffer))
                 buffer.clear()
-        flush(bytes(buffer))
+        await asyncio.to_thread(flush, bytes(buffer))
+    if digest is None:
+        return b""
     claimed = call.request.headers.get("content-md5")
     if claimed and claimed != _base64(digest.digest()):
         raise BlobError(

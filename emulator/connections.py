@@ -5,11 +5,15 @@ import socket
 import struct
 from typing import Any
 
+from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _TRANSPORT = "azureml_emulator.transport"
 _NO_LINGER = struct.pack("ii", 1, 0)
 """Closing a socket with this sends RST instead of FIN."""
+
+# Uploads are large: with uvicorn's 64 KB the socket is paused and resumed at every read.
+httptools_impl.HIGH_WATER_LIMIT = 2 << 20
 
 
 class BreakableProtocol(HttpToolsProtocol):

@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import signal
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -36,6 +37,15 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    def protocol(self) -> asyncio.Protocol:
+        """What speaks HTTP on one more connection of this server."""
+        return BreakableProtocol(self.config, self.server_state, self.lifespan.state)
+
+    def context(self) -> ssl.SSLContext:
+        """The certificate that it shows."""
+        assert self.config.ssl is not None
+        return self.config.ssl
 
 
 def take_lock(state: Path) -> IO[str]:
@@ -85,13 +95,13 @@ async def serve(
             _uvicorn(application, config.tls_port, ssl_keyfile=key, ssl_certfile=chain),
             _uvicorn(hub, config.hub_port),
         ]
-        proxy = Proxy(config.proxy_port, config.tls_port)
+        proxy = Proxy(config.proxy_port, servers[0].protocol, servers[0].context)
         if faults:
             apply_fault_file(emulator, faults)
         await emulator.start()
         tasks = [asyncio.create_task(server.serve()) for server in servers]
-        await proxy.start()
         await _until_started(servers, tasks)
+        await proxy.start()
         ready.write_text(str(os.getpid()))
         watch = asyncio.create_task(_watch_parent(stop)) if exit_with_parent else None
         try:
