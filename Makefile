@@ -57,6 +57,16 @@ test-all: test ## The tests, with every request and write of a run and every fau
 test-browser: $(STAMP) ## Use Prefect's UI in Chromium; pictures of it go to .local/screenshots.
 	$(BIN)/python -m pytest tests/browser $(ARGS)
 
+.PHONY: verify-azure conformance azurite
+verify-azure: $(STAMP) ## The contract tests against your own workspace: plan, question, tests, removal.
+	VERIFY_AZURE=1 $(BIN)/python -m pytest tests/contract -p no:xdist $(ARGS)
+
+conformance: $(STAMP) ## Write docs/conformance.md from the tests and the emulator's operations.
+	$(BIN)/python -m tests.contract.page
+
+azurite: ## Fetch Azurite (npm), which tests/emulator/test_azurite.py compares the blob store with.
+	npm install --no-save --prefix $(LOCAL)/azurite azurite@3.35.0
+
 chaos: $(STAMP) ## Kill runs at random, start them again, and count; ARGS='--rounds 20'.
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
 

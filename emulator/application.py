@@ -1,24 +1,44 @@
 """Every emulated host, dispatched by name to one service."""
 
 import logging
+import time
 
 from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from emulator import blob, control, mlflow_service, registry, run_history, scoring
+from emulator import (
+    blob,
+    control,
+    mlflow_service,
+    public_blobs,
+    registry_service,
+    registry_uploads,
+    run_history,
+    scoring,
+    service_instances,
+)
 from emulator.core import Emulator
 from emulator.gate import Gate, host_of
+from emulator.headers import add_service_headers
 from emulator.http import AzureError, Handler, Router, request_id
-from emulator.identity import MANAGEMENT, identity_router
+from emulator.identity import MACHINE_LEARNING, MANAGEMENT, identity_router
+from emulator.limits import limited
 from emulator.placeholders import Placeholders
 from emulator.refusals import refusal
 from emulator.resource_manager import (
     assets,
     computes,
+    connections,
+    datastores,
     endpoints,
     jobs,
+    locations,
+    not_emulated,
+    registries,
+    schedules,
+    template_deployments,
     uploads,
     workspaces,
 )
@@ -28,6 +48,7 @@ _log = logging.getLogger(__name__)
 UNKNOWN = "NotSupported"
 """The operation's name of a request that no service knows."""
 
+_BLOB_DOMAIN = ".blob.core.windows.net"
 _OPEN_PATHS = ("/metadata/endpoints", "/discovery")
 """Answered without a token, as the real service does."""
 
@@ -46,11 +67,16 @@ class Application:
         self.state = State({"emulator": emulator})
         self._emulator = emulator
         self.management = Router("resource manager")
-        for resource in (workspaces, computes, assets, uploads, jobs, endpoints):
+        for resource in (workspaces, computes, assets, uploads, jobs, endpoints, schedules):
             resource.register(self.management)
+        for part in (locations, datastores, connections, registries, template_deployments):
+            part.register(self.management)
+        not_emulated.register(self.management)
         self.api = Router("data plane")
-        for service in (registry, run_history, mlflow_service):
+        for service in (registry_service, registry_uploads, run_history, mlflow_service):
             service.register(self.api)
+        locations.register_data_plane(self.api)
+        service_instances.register(self.api)
         self.identity = identity_router()
         self.control = Router("control")
         control.register(self.control)
@@ -60,7 +86,7 @@ class Application:
         host = host_of(scope)
         if host == control.HOST:
             return None
-        if host.endswith(".blob.core.windows.net"):
+        if host.endswith(_BLOB_DOMAIN):
             name = blob.operation_name(scope)
         elif host.endswith(".inference.ml.azure.com"):
             name = "Endpoint_Score"
@@ -82,9 +108,9 @@ class Application:
         if host == "management.azure.com":
             return self._authenticated(self.management)
         if host.endswith(".api.azureml.ms"):
-            return self._authenticated(self.api)
-        if host.endswith(".blob.core.windows.net"):
-            return blob.handle
+            return self._authenticated(self.api, *MACHINE_LEARNING)
+        if host.endswith(_BLOB_DOMAIN):
+            return public_blobs.handle
         if host.endswith(".inference.ml.azure.com"):
             return scoring.handle
         if host == control.HOST:
@@ -93,10 +119,10 @@ class Application:
             501, "HostNotSupported", f"The local Azure ML does not emulate the host {host}."
         )
 
-    def _authenticated(self, router: Router) -> Handler:
+    def _authenticated(self, router: Router, *audiences: str) -> Handler:
         async def handle(request: Request) -> Response:
             if request.url.path not in _OPEN_PATHS:
-                self._emulator.tokens.check(request, *MANAGEMENT)
+                self._emulator.tokens.check(request, *MANAGEMENT, *audiences)
             return await router.handle(request)
 
         return handle
@@ -107,10 +133,14 @@ class Application:
         scope["app"] = self
         request = Request(scope, receive, send)
         host = (request.url.hostname or "").lower()
+        config = self._emulator.config
+        began = time.monotonic()
         try:
+            if not host.endswith(_BLOB_DOMAIN):
+                request = Request(scope, limited(scope, receive), send)
             response = await self._handler(host)(request)
         except AzureError as error:
-            response = error.response()
+            response = error.response(config.location)
         except Exception:
             _log.exception("%s https://%s%s failed", request.method, host, request.url.path)
             response = AzureError(
@@ -118,8 +148,10 @@ class Application:
                 "InternalServerError",
                 f"The local Azure ML failed on {request.method} {request.url.path}; "
                 "its log has the reason.",
-            ).response()
+            ).response(config.location)
         response.headers.setdefault("x-ms-request-id", request_id())
+        if self._router(host) in (self.management, self.api):
+            add_service_headers(response.headers, request, response.status_code, began, config)
         _log.info(
             "%s https://%s%s %s", request.method, host, request.url.path, response.status_code
         )

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
@@ -47,6 +47,9 @@ _Key = tuple[bool, str, str, str]
 _OPERATIONS: dict[_Key, Operation] = {
     (False, "PUT", "container", ""): Operation(
         "Container_Create", "cw", blob_writes.create_container
+    ),
+    (False, "DELETE", "container", ""): Operation(
+        "Container_Delete", "d", blob_writes.delete_container
     ),
     (False, "GET", "container", ""): Operation(
         "Container_GetProperties", "r", blob_reads.container_properties
@@ -111,6 +114,11 @@ async def _answer(request: Request) -> Response:
     return await operation.handler(Call(request, store, container, name, query))
 
 
+def operations() -> Mapping[tuple[bool, str, str, str], Operation]:
+    """All operations, by: of a blob (else of a container), method, restype, comp."""
+    return _OPERATIONS
+
+
 def operation_name(scope: Scope) -> str | None:
     """The name of the operation that a request asks for."""
     operation = _OPERATIONS.get(_target(scope, _query(scope))[2])
@@ -160,6 +168,6 @@ def error_response(request: Request, error: BlobError) -> Response:
         f"{more if detail else ''}</Error>"
     )
     headers = {"x-ms-error-code": error.code, **error.headers}
-    if request.method == "HEAD":
+    if request.method == "HEAD" or error.status == 304:
         return Response(status_code=error.status, headers=headers)
     return Response(body, error.status, headers, media_type="application/xml")

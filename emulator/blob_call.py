@@ -65,6 +65,12 @@ class Call:
     def check_read(self, blob: Blob) -> None:
         """Refuse a read whose conditions are not met: 412, or 304 when the client is up to date."""
         headers = self.request.headers
+        if headers.get("if-none-match") == "*":
+            raise BlobError(
+                400,
+                "UnsatisfiableCondition",
+                "The request includes an unsatisfiable condition for this operation.",
+            )
         if "if-match" in headers or "if-unmodified-since" in headers:
             if not self._met(blob):
                 raise _condition_not_met(412)

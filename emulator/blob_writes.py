@@ -26,6 +26,11 @@ async def create_container(call: Call) -> Response:
     )
 
 
+async def delete_container(call: Call) -> Response:
+    await asyncio.to_thread(call.store.delete_container, call.container)
+    return Response(status_code=202)
+
+
 async def put_blob(call: Call) -> Response:
     """Put Blob: the body is the blob."""
     kind = call.request.headers.get("x-ms-blob-type")

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.cli_control import ControlCommands
-from emulator.config import Config, load_config, state_folder
+from emulator.config import Config, load_config, make_config, state_folder
 
 START_SECONDS = 60
 
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     execute = command("exec", _exec, "Run a command against the emulator; starts one if none runs.")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD ...")
     command("env", _env, "Print the environment variables of the running emulator.")
+    command("config", _config, "Print the config.json that MLClient.from_config reads.")
     command("status", _status, "Say whether an emulator runs, and what it holds.")
     command("reset", _reset, "Delete everything that the running emulator holds.")
     ControlCommands(_running, _control).register(command)
@@ -167,12 +169,26 @@ def _env(options: argparse.Namespace) -> int:
     return 0
 
 
+def _config(options: argparse.Namespace) -> int:
+    """Of a state folder that was never used, what its first start will be called."""
+    state = state_folder(options.state)
+    config = load_config(state) or make_config(state)
+    names = {
+        "subscription_id": config.subscription,
+        "resource_group": config.resource_group,
+        "workspace_name": config.workspace,
+    }
+    print(json.dumps(names, indent=2))
+    return 0
+
+
 def _status(options: argparse.Namespace) -> int:
     state = state_folder(options.state)
     config = _running(options)
     answer = _control(config, "GET", "/status")
     counts = ", ".join(f"{count} {name}" for name, count in answer["resources"].items())
     print(f"running: state {state}, proxy {config.proxy_url}")
+    print(f"page: {config.proxy_url}/")
     print(f"workspace {config.workspace}: {counts}")
     return 0
 

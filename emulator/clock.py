@@ -32,6 +32,15 @@ class Clock:
     def clear(self) -> None:
         """Show the machine's time again. Who sleeps has not lost what was skipped."""
         self.offset = 0.0
+        self._turned.set()
+        self._turned = asyncio.Event()
+
+    async def pause(self, seconds: float | None) -> None:
+        """Wait so many seconds, or for ever, but no longer than until the clock is turned."""
+        turned = self._turned
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await turned.wait()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep for seconds of this clock."""

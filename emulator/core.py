@@ -6,12 +6,16 @@ from emulator.compute.runner import JobRunner
 from emulator.compute.warm import WarmNode
 from emulator.config import Config
 from emulator.deployments import DeploymentProcesses
+from emulator.environments import Environments
 from emulator.events import EventLog
 from emulator.faults import Faults
 from emulator.identity import Tokens
 from emulator.operations import Operations
 from emulator.registry import Registry, asset_folders
+from emulator.resource_manager import computes
 from emulator.resource_manager.workspaces import create_workspace
+from emulator.scheduling.alarms import Alarms
+from emulator.scheduling.scheduler import Scheduler
 from emulator.store import Store
 from emulator.tracking import TrackingServer
 from emulator.transitions import Transitions
@@ -37,8 +41,11 @@ class Emulator:
         self.registry = Registry(asset_folders(config.state))
         self.tracking = TrackingServer(config.state, config.tracking_port)
         self.node = WarmNode(config.state, config.client_environment())
+        self.environments = Environments(self)
         self.jobs = JobRunner(self)
         self.deployments = DeploymentProcesses(self)
+        self.alarms = Alarms()
+        self.schedules = Scheduler(self)
 
     async def start(self) -> None:
         create_workspace(self.config, self.store)
@@ -47,6 +54,9 @@ class Emulator:
         self.operations.start()
         await self.tracking.start()
         await self.jobs.start()
+        computes.start(self)
+        self.schedules.start()
+        self.alarms.start()
         await self.deployments.start_recorded()
 
     async def reset(self) -> None:
@@ -78,6 +88,7 @@ class Emulator:
 
     async def _stop_work(self) -> None:
         await self.operations.stop()
+        await self.alarms.stop()
         await self.jobs.stop()
         await self.deployments.stop()
         await self.node.stop()

@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
-from emulator.resource_manager.assets import resolve_uri
+from emulator.resource_manager.asset_uris import resolve_uri
+from emulator.resource_manager.places import Place, workspace_of
 from emulator.resource_manager.resources import workspace_path
 
 if TYPE_CHECKING:
@@ -23,10 +24,9 @@ _OUTPUT = "_output_data_"
 def output_asset_id(emulator: "Emulator", run_id: str, output: str) -> str:
     """The id of the unnamed data asset that an output of a run is."""
     config = emulator.config
-    return (
-        f"azureml://locations/{config.location}/workspaces/{config.workspace_id}"
-        f"/data/azureml_{run_id}{_OUTPUT}{output}/versions/1"
-    )
+    run = emulator.store.document("runs").get(run_id) or {}
+    workspace = Place(emulator, run.get("workspace") or config.workspace_path)
+    return workspace.asset_id("data", f"azureml_{run_id}{_OUTPUT}{output}", "1")
 
 
 def output_type(emulator: "Emulator", output: dict[str, str]) -> str:
@@ -83,18 +83,22 @@ def _resolve(request: Request, asset_id: str) -> tuple[str, str]:
     """The storage address and the type of an asset; 404 when there is none."""
     emulator = emulator_of(request)
     match = _ASSET.fullmatch(asset_id)
-    if match is None or match["workspace"] != emulator.config.workspace_id:
+    place = workspace_of(request)
+    workspace = emulator.store.get(place.path) or {}
+    guid = workspace.get("properties", {}).get("workspaceId")
+    if match is None or match["workspace"] != guid:
         raise AzureError(400, "UserError", f"'{asset_id}' is no asset id of this workspace.")
     if output := _run_output(emulator, match["name"]):
-        return resolve_uri(emulator, output["uri"]), output_type(emulator, output)
-    path = f"{workspace_path(request)}/{match['kind']}/{match['name']}/versions"
+        return resolve_uri(emulator, output["uri"], place.path), output_type(emulator, output)
+    path = f"{place.path}/{match['kind']}/{match['name']}/versions"
     asset = emulator.store.get(f"{path}/{match['version']}")
     if asset is None:
-        raise AzureError(404, "UserError", f"Could not find asset with ID: {asset_id}.")
+        message = f"Could not find asset with ID: {asset_id}"
+        raise AzureError(404, "UserError", message, inner=("NotFoundError",))
     properties = asset["properties"]
     if match["kind"] == "data":
-        return resolve_uri(emulator, properties["dataUri"]), properties["dataType"]
-    return resolve_uri(emulator, properties["modelUri"]), properties["modelType"]
+        return resolve_uri(emulator, properties["dataUri"], place.path), properties["dataType"]
+    return resolve_uri(emulator, properties["modelUri"], place.path), properties["modelType"]
 
 
 def _run_output(emulator: "Emulator", name: str) -> dict[str, str] | None:

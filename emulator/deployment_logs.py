@@ -8,6 +8,11 @@ _LONGEST_TAIL = 1 << 20
 """Bytes: no more of a log than its end is read."""
 
 
+def storage_log(log: Path) -> Path:
+    """What was put in place before a deployment's process began, beside the log of that."""
+    return log.with_suffix(".storage.log")
+
+
 def note(log: Path, text: str) -> None:
     """Append a line of the emulator's own."""
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import re
+import shutil
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,10 +16,10 @@ import httpx
 from emulator.compute.durations import seconds
 from emulator.compute.process import Process, end_group, started_at
 from emulator.compute.warm_process import NodeLost
-from emulator.deployment_logs import note, tail
+from emulator.deployment_logs import storage_log
+from emulator.deployment_programs import Program, program
 from emulator.http import AzureError
 from emulator.scoring_process import launch
-from emulator.uris import local_path
 
 if TYPE_CHECKING:
     from emulator.core import Emulator
@@ -75,13 +77,7 @@ class DeploymentProcesses:
                 if _settle(self._emulator, deployment) == "Succeeded":
                     self._restart(deployment)
 
-    async def start(
-        self,
-        key: str,
-        model_folder: Path,
-        environment: Mapping[str, str],
-        deadline: float,
-    ) -> int:
+    async def start(self, key: str, program: Program, deadline: float) -> int:
         """Start a deployment's process and wait until its model is loaded; gives its port.
 
         A process that ran for the deployment serves until the new one is ready, and goes on
@@ -89,9 +85,7 @@ class DeploymentProcesses:
         that ends or is not ready by then is an AzureError.
         """
         key = key.lower()
-        log = self.log_path(key)
-        note(log, f"Model folder: {_size(model_folder)}.")
-        server = await self._launch(key, model_folder, environment, log)
+        server = await self._launch(key, program, self.log_path(key))
         self._starting[key] = server
         try:
             await self._wait_until_healthy(server, deadline)
@@ -143,37 +137,25 @@ class DeploymentProcesses:
 
     async def start_resource(self, resource: Mapping[str, Any]) -> int:
         """Start the process of a deployment's resource, as `start` does."""
-        properties = resource["properties"]
-        return await self.start(
-            resource["id"],
-            self.model_folder(properties),
-            properties.get("environmentVariables") or {},
-            loading_deadline(properties),
-        )
-
-    def model_folder(self, properties: Mapping[str, Any]) -> Path:
-        """The folder of a deployment's MLflow model; AzureError 400 when it is not one."""
-        model = properties.get("model")
-        if isinstance(model, dict):
-            model = model.get("assetId") or model.get("path")
-        if not model or not isinstance(model, str):
-            raise AzureError(400, "BadRequest", "The deployment names no model.")
-        folder = local_path(self._emulator, model)
-        if not (folder / "MLmodel").is_file():
-            raise AzureError(
-                400,
-                "BadRequest",
-                f"The files of {model} are no MLflow model: there is no MLmodel file in their "
-                "folder. The local Azure ML serves MLflow models only.",
-            )
-        return folder
+        key = resource["id"].lower()
+        log = self.log_path(key)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        # A folder a start: the process that still serves has its own.
+        place = self.folder(key)
+        folder = place / uuid.uuid4().hex[:8]
+        server = await program(self._emulator, resource, folder, log)
+        port = await self.start(key, server, loading_deadline(resource["properties"]))
+        await asyncio.to_thread(_keep_only, place, folder)
+        return port
 
     async def stop_one(self, key: str) -> None:
         """End a deployment's processes and forget its log."""
         key = key.lower()
         servers = (self._servers.pop(key, None), self._starting.pop(key, None))
         await asyncio.gather(*(self._end(server) for server in servers if server))
-        self.log_path(key).unlink(missing_ok=True)
+        for log in (self.log_path(key), storage_log(self.log_path(key))):
+            log.unlink(missing_ok=True)
+        await asyncio.to_thread(shutil.rmtree, self.folder(key), ignore_errors=True)
 
     async def stop(self) -> None:
         """End all processes."""
@@ -192,16 +174,15 @@ class DeploymentProcesses:
         endpoint, _, name = key.lower().partition("/onlineendpoints/")[2].partition("/deployments/")
         return self._emulator.config.state / "deployments" / endpoint / f"{name}.log"
 
-    def last_lines(self, key: str, count: int) -> str:
-        """The end of a deployment's log."""
-        return tail(self.log_path(key), count)
+    def folder(self, key: str) -> Path:
+        """Where the code and the model of a custom deployment are laid out."""
+        return self.log_path(key).with_suffix(".files")
 
-    async def _launch(
-        self, key: str, model_folder: Path, environment: Mapping[str, str], log: Path
-    ) -> _Server:
+    async def _launch(self, key: str, program: Program, log: Path) -> _Server:
         # Before the process exists: it writes to the same file.
+        log.parent.mkdir(parents=True, exist_ok=True)
         start = log.stat().st_size if log.exists() else 0
-        process = await launch(self._emulator, key, model_folder, environment, log)
+        process = await launch(self._emulator, key, program, log)
         self._groups.put(str(process.pid), started_at(process.pid))
         return _Server(process, log, start)
 
@@ -267,6 +248,9 @@ def _not_ready(reason: str) -> AzureError:
     return AzureError(400, "ResourceNotReady", f"{reason}. {guide}#error-resourcenotready")
 
 
-def _size(folder: Path) -> str:
-    files = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
-    return f"{folder.name}, {len(files)} files, {sum(files)} bytes"
+def _keep_only(place: Path, folder: Path) -> None:
+    """Delete what earlier processes of a deployment had in their folders."""
+    if place.is_dir():
+        for other in place.iterdir():
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)

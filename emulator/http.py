@@ -1,8 +1,9 @@
 """Requests to operations: routing by host and path, and errors in Azure's own shape."""
 
 import re
+import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,31 +28,67 @@ class AzureError(Exception):
     """An answer other than success, in the shape that Azure's clients expect.
 
     `code` is the service's error code (ResourceNotFound, UserError, Conflict ...);
-    `message` is what a person reads in the client's exception.
+    `message` is what a person reads in the client's exception; `inner` are the service's own,
+    ever narrower codes; `details` are (code, message) of what lies below.
     """
 
     def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        inner: Sequence[str] = (),
+        details: Sequence[tuple[str, str]] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.headers = dict(headers or {})
+        self.inner = tuple(inner)
+        self.details = tuple(details)
 
-    def response(self) -> JSONResponse:
-        body = {
-            "error": {
-                "code": self.code,
-                "message": self.message,
-                "details": [],
-                "additionalInfo": [
-                    {"type": "ComponentName", "info": {"value": "managementfrontend"}},
-                    {"type": "Time", "info": {"value": timestamp()}},
-                ],
-            }
+    def response(self, location: str = "eastus") -> JSONResponse:
+        headers = {"x-ms-response-type": "error", **self.headers}
+        return JSONResponse({"error": self._body(location)}, self.status, headers)
+
+    def _body(self, location: str) -> dict[str, Any]:
+        below = [
+            {"code": code, "message": message, "details": [], "additionalInfo": []}
+            for code, message in self.details
+        ]
+        facts: dict[str, Any] = {
+            "ComponentName": "managementfrontend",
+            "Correlation": {"operation": secrets.token_hex(16), "request": secrets.token_hex(8)},
+            "Environment": location,
+            "Location": location,
+            "Time": timestamp().replace("Z", "+00:00"),
         }
-        return JSONResponse(body, self.status, {"x-ms-response-type": "error", **self.headers})
+        if self.inner:
+            facts["InnerError"] = inner_error(self.inner)
+        return {
+            "code": self.code,
+            "message": self.message,
+            "details": below,
+            "additionalInfo": [
+                {"type": kind, "info": {"value": value}} for kind, value in facts.items()
+            ],
+        }
+
+
+class ResourceManagerError(AzureError):
+    """An error of the resource manager itself, before any service saw the request."""
+
+    def _body(self, location: str) -> dict[str, Any]:
+        self.headers.setdefault("x-ms-failure-cause", "gateway")
+        return {"code": self.code, "message": self.message}
+
+
+def inner_error(codes: Sequence[str]) -> dict[str, Any] | None:
+    """Codes from the widest to the narrowest, one inside of the other."""
+    return {"code": codes[0], "innerError": inner_error(codes[1:])} if codes else None
 
 
 @dataclass(frozen=True)
@@ -60,6 +97,8 @@ class Operation:
 
     name: str
     method: str
+    template: str
+    """The path with `{x}` for one segment and `{x:path}` for all that is left."""
     pattern: re.Pattern[str]
     handler: Handler
 
@@ -80,7 +119,7 @@ class Router:
         """Register a handler. `{x}` in the template is one path segment, `{x:path}` the rest."""
 
         def register(handler: Handler) -> Handler:
-            operation = Operation(name, method, _pattern(template), handler)
+            operation = Operation(name, method, template, _pattern(template), handler)
             self._operations.append(operation)
             segments = None if ":path}" in template else template.count("/")
             self._by_shape.setdefault((method, segments), []).append(operation)

@@ -1,14 +1,18 @@
 """Azure ML's MLflow endpoint: tracking calls of azureml-mlflow, passed on to the MLflow server."""
 
+import re
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from emulator import mlflow_registry_calls
 from emulator.http import WORKSPACE, Handler, Router, emulator_of, json_body
 from emulator.resource_manager.resources import workspace_path
 
+_OF_A_RUN = re.compile(r"mlflow-artifacts:/ExperimentRun/dcid\.(?P<run>[^/]+)/(?P<path>.+)")
 _API = "/mlflow/{version}" + WORKSPACE + "/api/{api}"
 
 _CALLS = (
@@ -17,20 +21,24 @@ _CALLS = (
     *(("GET", f"experiments/{name}") for name in ("get", "get-by-name", "search")),
     *(("POST", f"runs/{name}") for name in ("create", "search", "update", "delete", "restore")),
     *(("POST", f"runs/{name}") for name in ("log-metric", "log-parameter", "log-batch")),
-    *(("POST", f"runs/{name}") for name in ("log-inputs", "log-model", "set-tag", "delete-tag")),
+    *(
+        ("POST", f"runs/{name}")
+        for name in ("log-inputs", "outputs", "log-model", "set-tag", "delete-tag")
+    ),
     ("GET", "runs/get"),
     ("GET", "metrics/get-history"),
     ("GET", "artifacts/list"),
     # Clients look for logged models whenever they list the artifacts below a folder.
     ("POST", "logged-models/search"),
 )
-"""The tracking calls that are passed on. The model registry, traces and the creation of logged
-models are not among them: such a call is refused by name."""
+"""The tracking calls that are passed on. Traces are not among them: they are refused by name."""
 
 
 def register(router: Router) -> None:
-    for method, call in _CALLS:
-        name = "MLflow_" + call.replace("/", "_")
+    mlflow_registry_calls.register(router)
+    for method, call in (*_CALLS, *_LOGGED_MODELS):
+        name = "MLflow_" + re.sub(r"[/{}]+", "_", call).rstrip("_")
+        name += f"_{method.lower()}" if call.startswith("logged-models") and "{" in call else ""
         router.operation(name, method, f"{_API}/mlflow/{call}")(_pass_on(method, call))
 
     @router.operation(
@@ -45,12 +53,25 @@ def register(router: Router) -> None:
         return _copy(answer)
 
 
+_LOGGED_MODELS = (
+    ("POST", "logged-models"),
+    ("GET", "logged-models/{model}"),
+    ("PATCH", "logged-models/{model}"),
+    ("DELETE", "logged-models/{model}"),
+    ("POST", "logged-models/{model}/params"),
+    ("PATCH", "logged-models/{model}/tags"),
+    ("DELETE", "logged-models/{model}/tags/{tag}"),
+)
+"""MLflow 3's calls about the models that runs log, passed on too."""
+
+
 def _pass_on(method: str, call: str) -> Handler:
     async def handle(request: Request) -> Response:
         workspace_path(request)
-        if method == "POST":
+        if method in ("POST", "PATCH"):
             await json_body(request)
-        answer = await _send(request, method, call, await request.body())
+        parts = {k: quote(v, safe="") for k, v in request.path_params.items()}
+        answer = await _send(request, method, call.format(**parts), await request.body())
         if not answer.is_success:
             return _copy(answer)
         return JSONResponse(_with_azure_addresses(answer.json(), _base(request)))
@@ -61,7 +82,7 @@ def _pass_on(method: str, call: str) -> Handler:
 async def _send(request: Request, method: str, call: str, body: bytes) -> httpx.Response:
     return await emulator_of(request).tracking.send(
         method,
-        f"/api/{request.path_params['api']}/mlflow/{call}",
+        f"/api/{quote(request.path_params['api'], safe='')}/mlflow/{call}",
         params=request.url.query.encode(),
         content=body,
         headers={"content-type": "application/json"},
@@ -94,4 +115,7 @@ def _with_azure_addresses(value: Any, base: str) -> Any:
         found["artifact_uri"] = f"{run}/artifacts"
     if "artifact_location" in found:
         found["artifact_location"] = ""
+    if match := _OF_A_RUN.fullmatch(str(found.get("artifact_uri"))):
+        run = f"{base}/experiments/{found.get('experiment_id', 0)}/runs/{match['run']}"
+        found["artifact_uri"] = f"{run}/artifacts/{match['path']}"
     return found

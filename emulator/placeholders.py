@@ -1,4 +1,4 @@
-"""Published examples name their workspace `<SUBSCRIPTION_ID>` and so on: here it is the default one.
+"""Published examples name their workspace `<SUBSCRIPTION_ID>` and so on: the default one is meant.
 
 Whoever runs such an example unchanged means the workspace that is at hand. A name in angle
 brackets can be no name of Azure's, so that nothing else is touched.

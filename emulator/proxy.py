@@ -8,6 +8,7 @@ runs under `exec` reaches the real cloud, or anything else, by accident.
 import asyncio
 import contextlib
 import logging
+import re
 import ssl
 from collections.abc import Callable
 
@@ -16,6 +17,8 @@ from emulator.certificates import DOMAINS
 _log = logging.getLogger(__name__)
 _HEAD_SECONDS = 30
 _LONGEST_HEAD = 64 << 10
+_PAGE = re.compile(rb"(?:GET|HEAD|POST) /[^ ]* HTTP/1\.[01]\r\n")
+"""A request to the proxy itself; one that it should pass on names a whole address."""
 
 
 def is_emulated(host: str) -> bool:
@@ -31,8 +34,11 @@ class Proxy:
         port: int,
         protocol: Callable[[], asyncio.Protocol],
         context: Callable[[], ssl.SSLContext],
+        page: Callable[[], asyncio.Protocol],
     ) -> None:
+        """`page` makes what answers a browser that asks for a page of the proxy itself."""
         self._port = port
+        self.page = page
         self.protocol = protocol
         self.context = context
         self._server: asyncio.Server | None = None
@@ -73,6 +79,12 @@ class _Client(asyncio.Protocol):
         if b"\r\n\r\n" not in self._received and len(self._received) < _LONGEST_HEAD:
             return
         self._deadline.cancel()
+        if _PAGE.match(self._received):
+            page = self._proxy.page()
+            page.connection_made(self._transport)
+            self._transport.set_protocol(page)
+            page.data_received(self._received)
+            return
         host = _target(self._received)
         if host is None or not is_emulated(host):
             self._transport.write(_refusal(host))

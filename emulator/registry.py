@@ -1,4 +1,4 @@
-"""The system registry: models, components and environments read from folders, and its service.
+"""The system registry: models, components and environments read from folders.
 
 A registry folder holds ordinary Azure ML YAML, one asset a file:
 
@@ -18,23 +18,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import yaml
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 
-from emulator.http import AzureError, Router, emulator_of
-from emulator.registry_wire import container_resource, version_resource
+from emulator.http import AzureError
 
 ASSETS = Path(__file__).parent / "registry_assets"
 NAME = "azureml"
 SUBSCRIPTION = "00000000-0000-0000-0000-00000000a2e9"
 RESOURCE_GROUP = "azureml-registry"
 LATEST = frozenset({"latest", "azureml_default"})
-PAGE = 100
-"""Assets in one page of a list."""
-
 KINDS = {"models": "model.yaml", "components": "component.yaml", "environments": "environment.yaml"}
 
 
@@ -152,93 +145,3 @@ def _parse(kind: str, file: Path, changed: int) -> Asset:
     moment = datetime.fromtimestamp(changed / 1e9, UTC) if created is None else created
     text = moment.isoformat() if isinstance(moment, datetime) else str(moment)
     return Asset(kind, spec["name"], str(spec["version"]), text, spec, file)
-
-
-def _page(request: Request, items: list[dict[str, Any]]) -> JSONResponse:
-    """One page of a list: `$top` is its size, `$skip` how many came before."""
-    query = dict(request.query_params)
-    try:
-        size, start = int(query.get("$top", PAGE)), int(query.get("$skip", 0))
-    except ValueError:
-        raise AzureError(400, "UserError", "$top and $skip must be whole numbers.") from None
-    answer: dict[str, Any] = {"value": items[start : start + size]}
-    if start + size < len(items):
-        parameters = urlencode({**query, "$skip": start + size}, quote_via=quote, safe="$")
-        host = request.headers["host"]
-        answer["nextLink"] = f"https://{host}{request.url.path}?{parameters}"
-    return JSONResponse(answer)
-
-
-def register(router: Router) -> None:
-    """Add the registry's operations to the service of the API host."""
-    place = "/registrymanagement/v1.0/registries/{registry}/discovery"
-    router.operation("RegistryManagement_Discovery", "GET", place)(discover)
-    for kind in KINDS:
-        _register(router, kind)
-
-
-async def discover(request: Request) -> Response:
-    """Where a registry's service is."""
-    _check_registry(request)
-    region = request.headers["host"].partition(".")[0]
-    return JSONResponse(
-        {
-            "registryName": NAME,
-            "tenantId": emulator_of(request).config.tenant,
-            "primaryRegion": region,
-            "regions": [region],
-            "subscriptionId": SUBSCRIPTION,
-            "resourceGroup": RESOURCE_GROUP,
-            "workspaceName": "",
-            # Clients append the path of the service without a slash between.
-            "primaryRegionResourceProviderUri": f"https://{request.headers['host']}/",
-        }
-    )
-
-
-def _register(router: Router, kind: str) -> None:
-    title = kind.removesuffix("s").capitalize()
-    place = (
-        "/mferp/managementfrontend/subscriptions/{subscription}/resourceGroups/{resource_group}"
-        f"/providers/Microsoft.MachineLearningServices/registries/{{registry}}/{kind}"
-    )
-
-    @router.operation(f"Registry{title}Containers_List", "GET", place)
-    async def containers(request: Request) -> Response:
-        registry = _check_registry(request)
-        names = registry.names(kind)
-        return _page(request, [container_resource(registry.versions(kind, n)) for n in names])
-
-    @router.operation(f"Registry{title}Containers_Get", "GET", place + "/{name}")
-    async def container(request: Request) -> Response:
-        name = request.path_params["name"]
-        versions = _check_registry(request).versions(kind, name)
-        if not versions:
-            reference = f"azureml://registries/{NAME}/{kind}/{name}"
-            raise AssetNotFound(f"Could not find asset with ID: {reference}")
-        return JSONResponse(container_resource(versions))
-
-    @router.operation(f"Registry{title}Versions_List", "GET", place + "/{name}/versions")
-    async def versions(request: Request) -> Response:
-        registry = _check_registry(request)
-        assets = registry.versions(kind, request.path_params["name"])
-        if request.query_params.get("$orderBy", "").lower() == "createdtime asc":
-            assets.reverse()
-        return _page(request, [version_resource(asset, registry) for asset in assets])
-
-    @router.operation(f"Registry{title}Versions_Get", "GET", place + "/{name}/versions/{version}")
-    async def version(request: Request) -> Response:
-        registry = _check_registry(request)
-        asset = registry.asset(kind, request.path_params["name"], request.path_params["version"])
-        return JSONResponse(version_resource(asset, registry))
-
-
-def _check_registry(request: Request) -> Registry:
-    name = request.path_params["registry"]
-    if name.lower() != NAME:
-        raise AzureError(
-            404,
-            "RegistryNotFound",
-            f"Registry {name} was not found. The local Azure ML has one registry: {NAME}.",
-        )
-    return emulator_of(request).registry

@@ -66,18 +66,19 @@ async def _score(request: Request) -> Response:
             "online endpoints; it answers POST /score.",
         )
     _authorize(request, emulator, endpoint)
-    deployment = _choose(request, emulator, endpoint)
+    deployment = choose(emulator, endpoint, request.headers.get(_DEPLOYMENT_HEADER))
     headers = {name: v for name in _PASSED_ON if (v := request.headers.get(name))}
     if _DEPLOYMENT_HEADER not in request.headers:
         _mirror(emulator, endpoint, body, headers)
-    response = await _ask(emulator, deployment, body, headers)
+    response = await ask(emulator, deployment, body, headers)
     response.headers[_DEPLOYMENT_HEADER] = deployment["name"]
     return response
 
 
-async def _ask(
+async def ask(
     emulator: Emulator, deployment: Resource, body: bytes, headers: dict[str, str]
 ) -> Response:
+    """What a deployment answers; a ScoringError when it cannot."""
     try:
         async with slot(emulator, deployment):
             return await _forward(emulator, deployment, body, headers)
@@ -115,7 +116,7 @@ async def _ask_copy(
     )
     began = time.monotonic()
     try:
-        event.status = (await _ask(emulator, deployment, body, headers)).status_code
+        event.status = (await ask(emulator, deployment, body, headers)).status_code
     except ScoringError as error:
         event.status = error.status
     event.effect, event.done = event.status < 400, True
@@ -169,9 +170,8 @@ def _authorize(request: Request, emulator: Emulator, endpoint: Resource) -> None
         )
 
 
-def _choose(request: Request, emulator: Emulator, endpoint: Resource) -> Resource:
-    """The deployment that the header names, or one by the endpoint's traffic percentages."""
-    asked = request.headers.get(_DEPLOYMENT_HEADER)
+def choose(emulator: Emulator, endpoint: Resource, asked: str | None) -> Resource:
+    """The deployment that is asked for by name, or one by the endpoint's traffic percentages."""
     if asked:
         name = asked
     else:

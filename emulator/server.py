@@ -21,6 +21,7 @@ from emulator.core import Emulator
 from emulator.fault_file import FaultFile, apply_fault_file
 from emulator.gate import Gate
 from emulator.hub import hub_app, operation_name
+from emulator.pages.site import Site
 from emulator.proxy import Proxy
 from emulator.refusals import hub_refusal
 
@@ -37,6 +38,12 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    def load(self) -> "_Server":
+        """Make it ready for connections that others accept."""
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        return self
 
     def protocol(self) -> asyncio.Protocol:
         """What speaks HTTP on one more connection of this server."""
@@ -95,7 +102,8 @@ async def serve(
             _uvicorn(application, config.tls_port, ssl_keyfile=key, ssl_certfile=chain),
             _uvicorn(hub, config.hub_port),
         ]
-        proxy = Proxy(config.proxy_port, servers[0].protocol, servers[0].context)
+        pages = _uvicorn(Site(emulator).application, 0).load()
+        proxy = Proxy(config.proxy_port, servers[0].protocol, servers[0].context, pages.protocol)
         if faults:
             apply_fault_file(emulator, faults)
         await emulator.start()
@@ -103,6 +111,8 @@ async def serve(
         await _until_started(servers, tasks)
         await proxy.start()
         ready.write_text(str(os.getpid()))
+        if not exit_with_parent:
+            print(f"Page for a browser: {config.proxy_url}/", flush=True)
         watch = asyncio.create_task(_watch_parent(stop)) if exit_with_parent else None
         try:
             await stop.wait()

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
     from emulator.control_client import Control
 
 
@@ -38,6 +40,29 @@ def azureml_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local
         finally:
             os.environ.clear()
             os.environ.update(previous)
+
+
+@pytest.fixture(scope="session")
+def azureml_client(azureml_emulator: LocalAzureML) -> "MLClient":
+    """The unmodified SDK's client for the emulator's workspace."""
+    from azure.ai.ml import MLClient
+    from azure.identity import DefaultAzureCredential
+
+    variables = azureml_emulator.environment
+    return MLClient(
+        DefaultAzureCredential(),
+        variables["AZUREML_SUBSCRIPTION_ID"],
+        variables["AZUREML_RESOURCE_GROUP"],
+        variables["AZUREML_WORKSPACE_NAME"],
+        enable_telemetry=False,
+    )
+
+
+@pytest.fixture
+def azureml_workspace(azureml_client: "MLClient", azureml_control: "Control") -> "MLClient":
+    """The client of a workspace that is empty: what earlier tests left is gone."""
+    azureml_control.reset()
+    return azureml_client
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
+from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -58,12 +60,23 @@ class TrackingServer:
         self._socket = socket.create_server(("127.0.0.1", self._port), backlog=256)
         self._socket.setblocking(False)
         self._port = self._socket.getsockname()[1]
-        self._client = httpx.AsyncClient(base_url=self.url, timeout=120, trust_env=False)
+        self._client = httpx.AsyncClient(
+            base_url=self.url, timeout=120, trust_env=False, verify=False
+        )
         self._wait_for_connection()
+
+    @cached_property
+    def is_installed(self) -> bool:
+        """Whether MLflow's server is there; without it jobs run all the same, and are no runs."""
+        try:
+            metadata.version("mlflow")
+        except metadata.PackageNotFoundError:
+            return False
+        return True
 
     def warm(self) -> None:
         """Start the server process now, in the background, because it will be needed soon."""
-        if self._socket is not None and self._watch is None:
+        if self._socket is not None and self._watch is None and self.is_installed:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._watch = asyncio.create_task(self._run())
 
@@ -100,11 +113,15 @@ class TrackingServer:
 
         Sets the tags that tie a job's runs together: mlflow.rootRunId, mlflow.parentRunId.
         """
+        if not self.is_installed:
+            return
         body = {"experiment": experiment, "name": name, "tags": tags, "parent": parent}
         await self.request("PUT", f"{RUNS_PATH}/{quote(run_id, safe='')}", body)
 
     async def update_run(self, run_id: str, name: str | None, tags: dict[str, str]) -> None:
         """Rename a run, if there is a name, and add tags; an AzureError 404 if there is none."""
+        if not self.is_installed:
+            return
         if name is not None:
             await self._update(run_id, {"run_name": name})
         if tags:
@@ -115,6 +132,8 @@ class TrackingServer:
 
     async def end_run(self, run_id: str, status: str) -> None:
         """End a run with a job's status (Completed, Failed, Canceled) or MLflow's word for it."""
+        if not self.is_installed:
+            return
         end = {"status": STATUSES.get(status, status), "end_time": int(time.time() * 1000)}
         await self._update(run_id, end)
 
@@ -138,6 +157,13 @@ class TrackingServer:
 
         `options` are httpx's. Without any answer it is an AzureError 503.
         """
+        if not self.is_installed:
+            raise AzureError(
+                501,
+                "OperationNotSupported",
+                "MLflow's server is not installed beside the local Azure ML. Install it: "
+                "pip install 'azureml-emulator[mlflow]'.",
+            )
         if self._client is None:
             raise self._unavailable("it is stopped")
         try:

@@ -97,14 +97,23 @@ def build_app() -> Starlette:
 
 
 def _adjust_database() -> None:
-    """Give every run, whoever creates it, what Azure ML gives it: a folder and a root."""
-    from mlflow.store.tracking.dbmodels.models import SqlRun, SqlTag
+    """Give every run, whoever creates it, what Azure ML gives it: a folder and a root.
+
+    A logged model lies in the folder of the run that logged it, under its name: there clients of
+    all versions look for it, and there the workspace's models point to.
+    """
+    from mlflow.store.tracking.dbmodels.models import SqlLoggedModel, SqlRun, SqlTag
     from sqlalchemy import Engine, event
     from sqlalchemy.orm import Session
 
     @event.listens_for(SqlRun, "init")
     def own_folder(run: object, arguments: object, values: dict[str, Any]) -> None:
         values["artifact_uri"] = artifact_uri(values["run_uuid"])
+
+    @event.listens_for(SqlLoggedModel, "init")
+    def folder_of_its_run(model: object, arguments: object, values: dict[str, Any]) -> None:
+        if run := values.get("source_run_id"):
+            values["artifact_location"] = f"{artifact_uri(run)}/{values['name']}"
 
     @event.listens_for(Session, "before_flush")
     def root(session: Session, context: object, instances: object) -> None:

@@ -16,9 +16,10 @@ from emulator.http import AzureError
 _PROVISIONED = ("Creating", "Updating", "Deleting")
 STATES: dict[str, tuple[str, ...]] = {
     "jobs": ("Queued", "Preparing", "Finalizing"),
-    "computes": _PROVISIONED,
+    "computes": (*_PROVISIONED, "Starting", "Stopping", "Restarting"),
     "endpoints": _PROVISIONED,
     "deployments": _PROVISIONED,
+    "schedules": _PROVISIONED,
 }
 """The kinds of resources, and the states of each that can last."""
 

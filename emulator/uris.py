@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from emulator.http import AzureError
+from emulator.registry_store import stored_version
+from emulator.resource_manager.asset_kinds import CODES, DATA, MODELS
+from emulator.web import held_path, is_web
 
 if TYPE_CHECKING:
     from emulator.core import Emulator
 
 _DATASTORE = re.compile(
-    r"azureml://(?:subscriptions/[^/]+/resource[gG]roups/[^/]+/"
-    r"(?:providers/[^/]+/)?workspaces/[^/]+/)?datastores/(?P<datastore>[^/]+)/paths/(?P<path>.*)"
+    r"azureml://(?:subscriptions/(?P<subscription>[^/]+)/resource[gG]roups/(?P<group>[^/]+)/"
+    r"(?:providers/[^/]+/)?workspaces/(?P<workspace>[^/]+)/)?datastores/(?P<datastore>[^/]+)"
+    r"/paths/(?P<path>.*)"
 )
 _JOB_OUTPUT = re.compile(
     r"azureml://jobs/(?P<job>[^/]+)/outputs/(?P<output>[^/]+)(?:/paths/(?P<path>.*))?/?"
@@ -21,8 +25,12 @@ _REGISTRY_MODEL = re.compile(
     r"azureml://registries/(?P<registry>[^/]+)/models/(?P<name>[^/]+)/versions/(?P<version>[^/]+)"
     r"(?:/paths/(?P<path>.*))?/?"
 )
+_REGISTRY_ASSET = re.compile(
+    r"azureml://registries/(?P<registry>[^/]+)/(?P<kind>models|data|codes)/(?P<name>[^/]+)"
+    r"/(?:versions|labels)/(?P<version>[^/]+)(?:/paths/(?P<path>.*))?/?"
+)
 _ASSET = re.compile(
-    r"(?:azureml:)?/+.*/workspaces/[^/]+/(?P<kind>data|models|codes)/(?P<name>[^/]+)"
+    r"(?:azureml:)?/*(?P<workspace>/subscriptions/.*/workspaces/[^/]+)/(?P<kind>data|models|codes)/(?P<name>[^/]+)"
     r"/versions/(?P<version>[^/]+)/?",
     re.IGNORECASE,
 )
@@ -32,26 +40,31 @@ _URI_PROPERTY = {"data": "dataUri", "models": "modelUri", "codes": "codeUri"}
 _MOST_STEPS = 8
 
 
-def local_path(emulator: "Emulator", uri: str) -> Path:
+def local_path(emulator: "Emulator", uri: str, workspace: str | None = None) -> Path:
     """The file or folder that an address means. It need not exist.
+
+    `workspace` is the path of the workspace that short addresses mean; none: the configured one.
 
     Understands datastore paths (short and long), outputs of jobs, models of the registry,
     versions of data, models and code (`azureml:NAME:VERSION`, `azureml:NAME@latest`, resource
-    ids), and blob URLs of the local storage account. Anything else is an AzureError 400, and an
-    asset that is not there an AzureError 404.
+    ids), blob URLs of the local storage account, and public addresses that the emulator holds.
+    Anything else is an AzureError 400, and an asset that is not there an AzureError 404.
     """
-    address = uri
+    address, home = uri, workspace or emulator.config.workspace_path
     for _ in range(_MOST_STEPS):
-        step = _follow(emulator, address)
+        step = _follow(emulator, address, home)
         if isinstance(step, Path):
             return step
         address = step
     raise AzureError(400, "UserError", f"{uri} leads back to itself: {address}.")
 
 
-def datastore_path(emulator: "Emulator", datastore: str, path: str) -> Path:
+def datastore_path(
+    emulator: "Emulator", datastore: str, path: str, workspace: str | None = None
+) -> Path:
     """A path in one of the workspace's datastores."""
-    resource = emulator.store.get(f"{emulator.config.workspace_path}/datastores/{datastore}")
+    home = workspace or emulator.config.workspace_path
+    resource = emulator.store.get(f"{home}/datastores/{datastore}")
     if resource is None:
         raise AzureError(404, "UserError", f"Could not find datastore: {datastore}.")
     properties = resource["properties"]
@@ -62,35 +75,70 @@ def datastore_path(emulator: "Emulator", datastore: str, path: str) -> Path:
             f"The datastore {datastore} is in the storage account "
             f"{properties.get('accountName')}; the local Azure ML reaches its own account only.",
         )
-    return emulator.blobs.path(properties["containerName"], unquote(path).strip("/"))
+    container = properties.get("containerName") or properties.get("filesystem")
+    if not container:
+        raise AzureError(
+            400,
+            "UserError",
+            f"The datastore {datastore} is a {properties['datastoreType']}; the local Azure ML "
+            "reads blob containers only.",
+        )
+    return emulator.blobs.path(container, unquote(path).strip("/"))
 
 
-def _follow(emulator: "Emulator", uri: str) -> str | Path:
+def _follow(emulator: "Emulator", uri: str, home: str) -> str | Path:
     """One step from an address to its files: the next address, or the path itself."""
     if match := _DATASTORE.fullmatch(uri):
-        return datastore_path(emulator, match["datastore"], match["path"])
+        return datastore_path(
+            emulator, match["datastore"], match["path"], _workspace(emulator, match) or home
+        )
     if match := _JOB_OUTPUT.fullmatch(uri):
-        return _job_output(emulator, match["job"], match["output"], match["path"] or "")
+        return _job_output(emulator, home, match["job"], match["output"], match["path"] or "")
+    if (match := _REGISTRY_ASSET.fullmatch(uri)) and (address := _stored(emulator, match)):
+        return address
     if match := _REGISTRY_MODEL.fullmatch(uri):
         folder: Path = emulator.registry.model_folder(match["name"], match["version"])
         return _inside(folder, match["path"] or "", uri)
     if match := _ASSET.fullmatch(uri):
-        return _asset(emulator, match["kind"].lower(), match["name"], match["version"], uri)
+        own = match["workspace"] if emulator.store.get(match["workspace"]) else home
+        return _asset(emulator, own, match["kind"].lower(), match["name"], match["version"], uri)
     if match := _SHORT.fullmatch(uri):
-        return _named(emulator, match["name"], match["version"], match["label"])
-    if uri.startswith("https://"):
+        return _named(emulator, home, match["name"], match["version"], match["label"])
+    if is_web(uri):
         return _blob_url(emulator, uri)
     raise AzureError(
         400,
         "UserError",
         f"The local Azure ML cannot reach '{uri}'. It reaches azureml://datastores/..., "
         "azureml://jobs/.../outputs/..., azureml://registries/.../models/..., "
-        "azureml:NAME:VERSION and blobs of its own storage account.",
+        "azureml:NAME:VERSION, blobs of its own storage account and addresses of the web that it "
+        "holds.",
     )
 
 
-def _job_output(emulator: "Emulator", job: str, output: str, path: str) -> str:
-    resource = emulator.store.get(f"{emulator.config.workspace_path}/jobs/{job}")
+def _stored(emulator: "Emulator", match: re.Match[str]) -> str | None:
+    """The address of an asset that a client put into a registry; None if there is none."""
+    kind = {"models": MODELS, "data": DATA, "codes": CODES}[match["kind"]]
+    asset = stored_version(emulator, match["registry"], kind, match["name"], match["version"])
+    if asset is None:
+        return None
+    address = str(asset["properties"][_URI_PROPERTY[match["kind"]]])
+    return f"{address.rstrip('/')}/{match['path']}" if match["path"] else address
+
+
+def _workspace(emulator: "Emulator", match: re.Match[str]) -> str | None:
+    """The workspace that a long address names; None for a short one, or if there is none."""
+    if not match["workspace"]:
+        return None
+    path = (
+        f"/subscriptions/{match['subscription']}/resourceGroups/{match['group']}"
+        f"/providers/Microsoft.MachineLearningServices/workspaces/{match['workspace']}"
+    )
+    return path if emulator.store.get(path) else None
+
+
+def _job_output(emulator: "Emulator", home: str, job: str, output: str, path: str) -> str:
+    resource = emulator.store.get(f"{home}/jobs/{job}")
     if resource is None:
         raise AzureError(404, "UserError", f"Could not find job: {job}.")
     outputs = resource["properties"].get("outputs") or {}
@@ -103,9 +151,10 @@ def _job_output(emulator: "Emulator", job: str, output: str, path: str) -> str:
     return f"{uri.rstrip('/')}/{path}"
 
 
-def _named(emulator: "Emulator", name: str, version: str | None, label: str | None) -> str | Path:
+def _named(
+    emulator: "Emulator", base: str, name: str, version: str | None, label: str | None
+) -> str | Path:
     """`azureml:NAME:VERSION` says no kind: data is looked for before models."""
-    base = emulator.config.workspace_path
     for kind in ("data", "models"):
         container = emulator.store.get(f"{base}/{kind}/{name}")
         wanted = version
@@ -120,8 +169,8 @@ def _named(emulator: "Emulator", name: str, version: str | None, label: str | No
     )
 
 
-def _asset(emulator: "Emulator", kind: str, name: str, version: str, uri: str) -> str:
-    path = f"{emulator.config.workspace_path}/{kind}/{name}/versions/{version}"
+def _asset(emulator: "Emulator", base: str, kind: str, name: str, version: str, uri: str) -> str:
+    path = f"{base}/{kind}/{name}/versions/{version}"
     resource = emulator.store.get(path)
     if resource is None:
         raise AzureError(404, "UserError", f"Could not find asset with ID: {uri}.")
@@ -134,13 +183,8 @@ def _asset(emulator: "Emulator", kind: str, name: str, version: str, uri: str) -
 def _blob_url(emulator: "Emulator", uri: str) -> Path:
     url = urlsplit(uri)
     container, _, name = unquote(url.path).lstrip("/").partition("/")
-    if url.hostname != emulator.config.blob_host or not container:
-        raise AzureError(
-            400,
-            "UserError",
-            f"The local Azure ML does not read from {url.hostname}; it reads blobs of "
-            f"{emulator.config.blob_host}.",
-        )
+    if url.scheme != "https" or url.hostname != emulator.config.blob_host or not container:
+        return held_path(emulator.config, uri)
     return emulator.blobs.path(container, name.rstrip("/"))
 
 

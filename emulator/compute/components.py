@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emulator.http import AzureError
+from emulator.registry_store import stored_version
+from emulator.resource_manager.asset_kinds import COMPONENTS
 
 if TYPE_CHECKING:
     from emulator.core import Emulator
 
 _REGISTRY = re.compile(
-    r"azureml://registries/([^/]+)/components/([^/]+)/(?:versions|labels)/([^/]+)", re.IGNORECASE
+    r"azureml://registries/([^/]+)/components/([^/]+)(?:/(?:versions|labels)/([^/]+))?",
+    re.IGNORECASE,
 )
 _WORKSPACE = re.compile(
     r"(?:azureml:)?(/subscriptions/.+/workspaces/[^/]+)/components/([^/]+)"
@@ -48,21 +51,23 @@ def _declarations(declared: Any) -> dict[str, dict[str, Any]]:
     return {name: dict(value or {}) for name, value in (declared or {}).items()}
 
 
-def find_component(emulator: "Emulator", reference: str, registry: str | None) -> Component:
-    """The component that a node names.
+def find_component(
+    emulator: "Emulator", reference: str, registry: str | None, workspace: str
+) -> Component:
+    """The component that a node of a job in `workspace` names.
 
     `registry` is the registry of the component around the node: short references
     (`azureml:name:version`) inside of a registry's component mean that registry.
     Raises AzureError 404 when there is none.
     """
     if match := _REGISTRY.fullmatch(reference):
-        return _from_registry(emulator, match[1], match[2], match[3])
+        return _from_registry(emulator, match[1], match[2], match[3] or "latest")
     if match := _WORKSPACE.fullmatch(reference):
         return _from_workspace(emulator, match[1], match[2], match[3])
     if match := _SHORT.fullmatch(reference):
         if registry:
             return _from_registry(emulator, registry, match[1], match[2])
-        return _from_workspace(emulator, emulator.config.workspace_path, match[1], match[2])
+        return _from_workspace(emulator, workspace, match[1], match[2])
     raise AzureError(
         400,
         "UserError",
@@ -73,6 +78,10 @@ def find_component(emulator: "Emulator", reference: str, registry: str | None) -
 
 
 def _from_registry(emulator: "Emulator", registry: str, name: str, version: str) -> Component:
+    stored = stored_version(emulator, registry, COMPONENTS, name, version)
+    if stored:
+        stored_spec: dict[str, Any] = stored["properties"]["componentSpec"]
+        return Component(stored["id"], stored_spec, stored_spec.get("code"), registry)
     try:
         wanted = None if version.lower() in _MOVING else version
         spec = emulator.registry.component(name, wanted)

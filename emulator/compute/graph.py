@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
 NODE_TYPES = frozenset({"command", "pipeline"})
 MOST_LEVELS = 20
+_LITERALS = frozenset({"string", "number", "integer", "boolean"})
 
 
-def make_plan(emulator: "Emulator", properties: Mapping[str, Any]) -> Plan:
-    """The plan of a job by its resource's properties.
+def make_plan(
+    emulator: "Emulator", properties: Mapping[str, Any], workspace: str | None = None
+) -> Plan:
+    """The plan of a job by its resource's properties. `workspace`: its path; none: the usual one.
 
     Raises AzureError: 400 for a job that cannot run as written, 404 for an unknown component,
     501 for a kind of job that the local Azure ML does not run.
@@ -35,7 +38,7 @@ def make_plan(emulator: "Emulator", properties: Mapping[str, Any]) -> Plan:
     if kind.lower() == "command":
         return _command_plan(properties)
     if kind.lower() == "pipeline":
-        return _Flattening(emulator, properties).plan
+        return _Flattening(emulator, properties, workspace).plan
     raise AzureError(
         501,
         "OperationNotSupported",
@@ -81,14 +84,18 @@ def _target(owner: str, name: str, output: RawOutput, kind: str) -> Target:
 class _Flattening:
     """Walks a pipeline job once, depth first, and fills a plan."""
 
-    def __init__(self, emulator: "Emulator", properties: Mapping[str, Any]) -> None:
+    def __init__(
+        self, emulator: "Emulator", properties: Mapping[str, Any], workspace: str | None
+    ) -> None:
         self._emulator = emulator
+        self._workspace = workspace or emulator.config.workspace_path
         settings = _settings(properties)
         self.plan = Plan(
             True,
             outputs=_job_outputs(properties.get("outputs")),
             continue_on_failure=_flag(settings.get("continue_on_step_failure"), True),
             datastore=_short_name(settings.get("default_datastore")) or "workspaceblobstore",
+            force_rerun=_flag(settings.get("force_rerun"), False),
         )
         scope = Scope(
             {name: item.value for name, item in job_inputs(properties.get("inputs")).items()},
@@ -150,6 +157,7 @@ class _Flattening:
                 inputs,
                 outputs,
                 component.id,
+                _flag(component.spec.get("is_deterministic"), True),
             )
             return {output: StepOutput(key, output) for output in outputs}
         inputs = component_inputs(name, scope, given, component.inputs, open_ended=True)
@@ -174,7 +182,7 @@ class _Flattening:
             if kind in NODE_TYPES:
                 raise user_error(f"Job {name} of the pipeline names no component.")
             raise _unsupported(name, kind)
-        component = find_component(self._emulator, reference, scope.registry)
+        component = find_component(self._emulator, reference, scope.registry, self._workspace)
         for kind in (node.get("type") or component.type, component.type):
             if kind not in NODE_TYPES:
                 raise _unsupported(name, kind)
@@ -259,6 +267,13 @@ def _node_outputs(
     outputs: dict[str, Target] = {}
     for own, declared in component.outputs.items():
         kind = str(declared.get("type", "uri_folder")).lower()
+        if kind in _LITERALS:
+            raise AzureError(
+                501,
+                "OperationNotSupported",
+                f"Output {own} of job {name} is a plain value (type {kind}). The local Azure ML "
+                "runs jobs whose outputs are files and folders.",
+            )
         parent = targets.get(bound.get(own, ""))
         outputs[own] = parent or _target(key, own, written.get(own, RawOutput()), kind)
     return outputs

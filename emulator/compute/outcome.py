@@ -5,6 +5,7 @@ from pathlib import Path
 
 from emulator.compute.plan import Command
 from emulator.compute.process import Exit
+from emulator.environments.interpreter import FAILURE, EnvironmentFailed
 
 MOST_ERROR_CHARACTERS = 2000
 
@@ -16,6 +17,16 @@ class StepError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+def environment_error(failure: EnvironmentFailed) -> StepError:
+    """A job whose environment cannot be had; the service calls every environment an image."""
+    if failure.code != FAILURE:
+        return StepError(failure.message, failure.code)
+    return StepError(
+        "Image build failed. For more details, check log file "
+        f"azureml-logs/20_image_build_log.txt. Error: {failure.message}"
+    )
 
 
 class StepTimeout(Exception):

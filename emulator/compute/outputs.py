@@ -36,7 +36,7 @@ def register_asset(emulator: "Emulator", job_path: str, name: str, target: Targe
     path = f"{container}/versions/{version}"
     if store.get(path) is not None:
         return path
-    uri = resolve_uri(emulator, uri)
+    uri = resolve_uri(emulator, uri, workspace)
     latest = {"latestVersion": version, "nextVersion": str(len(versions) + 2)}
     typed = {"dataType": target.type} if kind == "data" else {}
     common: dict[str, Any] = {"isArchived": False, "tags": {}, "properties": {}}

@@ -96,15 +96,15 @@ class PipelineRun:
                 return "Skipped"
         job = self._create(step)
         around = [task for key, task in self._tracked.items() if step.key.startswith(f"{key}/")]
-        return await self._runner.run_child(job, around)
+        status = await self._runner.run_child(job, around, self._plan.force_rerun)
+        self._keep_addresses(job)
+        return status
 
     def _create(self, step: Step) -> StepJob:
         """Make the step's job, and those of the pipeline components around it."""
         parent = self._group(step.parent)
         made = self._record(step.key, step, parent, lambda name: [user_log(name), system_log(name)])
-        for output, place in made.outputs.items():
-            self._written[step.key, output] = Data(place["uri"], place["type"])
-        return StepJob(
+        job = StepJob(
             made.path,
             made.name,
             self._root,
@@ -114,6 +114,13 @@ class PipelineRun:
             made.inputs,
             made.outputs,
         )
+        self._keep_addresses(job)
+        return job
+
+    def _keep_addresses(self, job: StepJob) -> None:
+        """Tell the steps after this one where its outputs are."""
+        for output, place in job.outputs.items():
+            self._written[job.step.key, output] = Data(place["uri"], place["type"])
 
     def _group(self, key: str) -> str:
         """The name of the job of a pipeline component, made when its first step begins."""

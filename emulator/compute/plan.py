@@ -59,6 +59,8 @@ class Step:
     inputs: dict[str, StepInput]
     outputs: dict[str, Target]
     component: str | None = None
+    deterministic: bool = True
+    """Whether the same inputs give the same outputs."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -90,6 +92,7 @@ class Plan:
     outputs: dict[str, Target] = field(default_factory=dict)
     continue_on_failure: bool = True
     datastore: str = "workspaceblobstore"
+    force_rerun: bool = False
 
     def steps_of(self, group: str) -> Iterator[Step]:
         """All steps below a group, however deep."""

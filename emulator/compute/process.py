@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import psutil
 GRACE_SECONDS = 5.0
 """How long a process may take to end by itself after SIGTERM."""
 
-_NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
+_NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX")
 _NOT_INHERITED_PREFIXES = ("MLFLOW_", "AZUREML_RUN", "AZUREML_ROOT", "AZURE_ML_")
 
 
@@ -28,22 +28,28 @@ class Exit:
 
 
 def step_environment(
-    state: Path, variables: Mapping[str, str], inherited: Mapping[str, str] = os.environ
+    state: Path,
+    variables: Mapping[str, str],
+    inherited: Mapping[str, str] = os.environ,
+    scripts: Sequence[Path] = (),
 ) -> dict[str, str]:
     """The environment of a step: the emulator's own, cleaned, with `variables` over it.
 
-    `python` is the emulator's Python, output is not buffered, and one thread is used for
-    mathematics, because steps share the machine.
+    `scripts` are the folders of the step's `python` and of what else it finds; without them it has
+    the emulator's. Output is not buffered, and one thread is used for mathematics, because steps
+    share the machine.
     """
     kept = {
         name: value
         for name, value in inherited.items()
         if name not in _NOT_INHERITED and not name.startswith(_NOT_INHERITED_PREFIXES)
     }
-    path = os.pathsep.join([str(python_folder(state)), kept.get("PATH", os.defpath)])
+    folders = scripts or [python_folder(state)]
+    place = {"VIRTUAL_ENV": str(scripts[0].parent)} if scripts else {}
     return {
         **kept,
-        "PATH": path,
+        **place,
+        "PATH": os.pathsep.join([*map(str, folders), kept.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
         **variables,

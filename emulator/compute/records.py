@@ -29,6 +29,11 @@ def user_log(name: str) -> str:
     return f"{artifact_prefix(name)}/user_logs/std_log.txt"
 
 
+def build_log(name: str) -> str:
+    """The log of an environment's build, as the service names it; only jobs that wait have it."""
+    return f"{artifact_prefix(name)}/azureml-logs/20_image_build_log.txt"
+
+
 def system_log(name: str) -> str:
     return f"{artifact_prefix(name)}/system_logs/emulator.txt"
 
@@ -38,7 +43,7 @@ class RunRecords:
 
     A run: status, startTimeUtc, endTimeUtc, error ({"code", "message"} or None), parent, root,
     children (names), experiment, displayName, outputs ({name: {"uri", "type"}}), logs (blob
-    names in the artifact container).
+    names in the artifact container), workspace (its path).
     """
 
     def __init__(self, emulator: "Emulator") -> None:
@@ -72,12 +77,19 @@ class RunRecords:
                 "displayName": properties.get("displayName") or name,
                 "outputs": outputs,
                 "logs": logs,
+                "workspace": path.rpartition("/jobs/")[0],
             },
         )
         properties["status"] = "NotStarted"
         self._emulator.store.put(path, resource)
         if parent and (run := self._runs.get(parent)):
             self._runs.put(parent, run | {"children": [*run["children"], name]})
+
+    def path(self, name: str) -> str:
+        """The path of a job's resource."""
+        run = self.get(name) or {}
+        workspace = run.get("workspace") or self._emulator.config.workspace_path
+        return f"{workspace}/jobs/{name}"
 
     def get(self, name: str) -> dict[str, Any] | None:
         run: dict[str, Any] | None = self._runs.get(name)
@@ -93,6 +105,23 @@ class RunRecords:
             return []
         below = [living for child in run["children"] for living in self.living_below(child)]
         return below if run["status"] in TERMINAL else [name, *below]
+
+    def add_log(self, name: str, blob: str) -> None:
+        """Show one more log beside those that every job has."""
+        if (run := self.get(name)) and blob not in run["logs"]:
+            self._runs.put(name, run | {"logs": [blob, *run["logs"]]})
+
+    def reused(
+        self, path: str, outputs: dict[str, dict[str, str]], properties: dict[str, str]
+    ) -> None:
+        """Show where the outputs of a job are that another job has written."""
+        if run := self.get(job_name(path)):
+            self._runs.put(job_name(path), run | {"outputs": outputs})
+        if resource := self._emulator.store.get(path):
+            resource["properties"]["properties"] |= properties
+            for name, place in outputs.items():
+                resource["properties"]["outputs"][name]["uri"] = place["uri"]
+            self._emulator.store.put(path, resource)
 
     def rename(self, name: str, display_name: str) -> None:
         if run := self.get(name):

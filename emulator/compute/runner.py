@@ -5,9 +5,12 @@ import logging
 import os
 import shutil
 from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from emulator.compute import targets
 from emulator.compute.graph import make_plan
+from emulator.compute.materials import workspace_of_job
 from emulator.compute.outcome import StepError, StepTimeout
 from emulator.compute.pipeline import PipelineRun
 from emulator.compute.plan import ROOT, Plan
@@ -21,6 +24,7 @@ from emulator.compute.records import (
     system_log,
     user_log,
 )
+from emulator.compute.reuse import Reuse
 from emulator.compute.slots import Slots
 from emulator.compute.step import (
     StepJob,
@@ -39,9 +43,6 @@ INTERRUPTED: Error = {
     "code": "EmulatorStopped",
     "message": "The local emulator stopped while the job was running. Submit the job again.",
 }
-NO_CLUSTER = frozenset({"local", "serverless"})
-"""Computes that need not be created."""
-
 MOST_TRACKING_SECONDS = 60
 _MLFLOW_END = {"Completed": "FINISHED", "Failed": "FAILED", "Canceled": "KILLED"}
 
@@ -55,7 +56,9 @@ class JobRunner:
         self.records = RunRecords(emulator)
         self.processes = emulator.store.document("processes")
         cores = emulator.config.cores or os.cpu_count() or 1
-        self.slots = Slots(cores, self._nodes, self._nodes_used)
+        store = emulator.store
+        self.slots = Slots(cores, partial(targets.nodes, store), partial(targets.show_use, store))
+        self.reuse = Reuse(emulator)
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._stopping = False
 
@@ -67,7 +70,7 @@ class JobRunner:
             self.processes.delete(name)
         interrupted = [name for name, _ in self.records.living()]
         for name in interrupted:
-            path = f"{self.emulator.config.workspace_path}/jobs/{name}"
+            path = self.records.path(name)
             self.records.move(path, "Failed", INTERRUPTED)
             shutil.rmtree(self.folder / name, ignore_errors=True)
         if interrupted:
@@ -90,24 +93,9 @@ class JobRunner:
 
     def validate(self, resource: dict[str, Any]) -> Plan:
         """The plan of a job that was not started. Raises AzureError when it cannot run."""
-        plan = make_plan(self.emulator, resource["properties"])
-        for step in plan.steps.values():
-            nodes = self._nodes(step.compute)
-            where = f" of job {step.key}" if step.key else ""
-            if step.compute not in NO_CLUSTER and nodes is None:
-                raise AzureError(
-                    400,
-                    "UserError",
-                    f"The compute target {step.compute}{where} does not exist in the workspace. "
-                    "Create it, or use an existing one.",
-                )
-            if nodes is not None and step.command.instances > nodes:
-                raise AzureError(
-                    400,
-                    "UserError",
-                    f"The job{where} asks for {step.command.instances} nodes; the compute target "
-                    f"{step.compute} has at most {nodes}.",
-                )
+        home = workspace_of_job(resource.get("id", "")) or self.emulator.config.workspace_path
+        plan = make_plan(self.emulator, resource["properties"], home)
+        targets.check(self.emulator.store, home, plan)
         return plan
 
     def outputs(self, name: str, plan: Plan) -> dict[str, dict[str, str]]:
@@ -179,21 +167,24 @@ class JobRunner:
             self.forget(f"{folder}/{child}")
         self.records.forget(job_path)
 
-    async def run_child(self, job: StepJob, around: list[asyncio.Task[None]]) -> str:
+    async def run_child(
+        self, job: StepJob, around: list[asyncio.Task[None]], force: bool = True
+    ) -> str:
         """Run one step of a pipeline as a job that can be cancelled by its own name.
 
-        `around` makes the MLflow runs of the pipeline components that it is in.
+        Unless `force`, outputs of an earlier step that did the same are taken instead; then
+        `job.outputs` tells where they are. `around`
+        makes the MLflow runs of the pipeline components that it is in.
         """
         task = asyncio.current_task()
         assert task is not None
         self._remember(job.name, task)
-        return await self._to_its_end(job.path, self._step(job, around))
+        return await self._to_its_end(job.path, self._step(job, around, force))
 
     async def begin_tracking(self, name: str) -> None:
         """Give a job its MLflow run, with the tags by which clients find a pipeline's runs."""
         run = self.records.get(name) or {}
-        path = f"{self.emulator.config.workspace_path}/jobs/{name}"
-        job = self.emulator.store.get(path) or {"properties": {}}
+        job = self.emulator.store.get(self.records.path(name)) or {"properties": {}}
         tags = {
             **(job["properties"].get("tags") or {}),
             "mlflow.rootRunId": run["root"],
@@ -219,13 +210,20 @@ class JobRunner:
         outputs = self.outputs(name, plan)
         await self._step(StepJob(path, name, name, None, experiment, step, inputs, outputs), [])
 
-    async def _step(self, job: StepJob, around: list[asyncio.Task[None]]) -> None:
+    async def _step(
+        self, job: StepJob, around: list[asyncio.Task[None]], force: bool = True
+    ) -> None:
         if around:
             await asyncio.wait(around)
         for task in around:
             task.result()
         await self.begin_tracking(job.name)
+        fingerprint = None if force else await self.reuse.fingerprint(job)
+        if fingerprint and await self.reuse.adopt(job, fingerprint):
+            return
         await run_step(self, job)
+        if fingerprint:
+            await self.reuse.remember(job, fingerprint)
 
     async def _pipeline(self, path: str, name: str, plan: Plan) -> Error | None:
         self.records.move(path, "Preparing")
@@ -258,27 +256,3 @@ class JobRunner:
     def _remember(self, name: str, task: asyncio.Task[Any]) -> None:
         self._tasks[name] = task
         task.add_done_callback(lambda _: self._tasks.pop(name, None))
-
-    def _compute_path(self, compute: str) -> str:
-        return f"{self.emulator.config.workspace_path}/computes/{compute}"
-
-    def _nodes(self, compute: str) -> int | None:
-        """The most nodes that a compute can have; None for one that is not in the workspace."""
-        if compute in NO_CLUSTER:
-            return None
-        resource = self.emulator.store.get(self._compute_path(compute))
-        if resource is None:
-            return None
-        details = resource["properties"].get("properties") or {}
-        return int((details.get("scaleSettings") or {}).get("maxNodeCount") or 1)
-
-    def _nodes_used(self, compute: str, used: int) -> None:
-        """Show on the cluster how many of its nodes work."""
-        path = self._compute_path(compute)
-        resource = self.emulator.store.get(path)
-        if resource is None:
-            return
-        details = resource["properties"].setdefault("properties", {})
-        details["currentNodeCount"] = details["targetNodeCount"] = used
-        details.setdefault("nodeStateCounts", {})["runningNodeCount"] = used
-        self.emulator.store.put(path, resource)

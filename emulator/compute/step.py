@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from emulator.blob_store import BlobError
 from emulator.compute.expressions import ExpressionError, render
+from emulator.compute.materials import input_files, keep_folders, output_places, workspace_of_job
 from emulator.compute.outcome import StepError, judge
 from emulator.compute.outputs import output_uri, register_asset
 from emulator.compute.plan import Step, Target
@@ -20,16 +21,24 @@ from emulator.compute.process import (
     started_at,
     step_environment,
 )
-from emulator.compute.records import artifact_prefix, system_log, user_log
+from emulator.compute.records import user_log
 from emulator.compute.script_call import python_call
-from emulator.compute.values import FILE_TYPES, Data, Literal, PathIn, StepOutput, Value
+from emulator.compute.step_python import describe, step_python
+from emulator.compute.targets import compute_path
+from emulator.compute.values import Data, PathIn, StepOutput, Value
 from emulator.compute.warm_process import NodeLost
+from emulator.environments.layer import installs
 from emulator.http import AzureError
+from emulator.identity import MANAGEMENT
+from emulator.mlflow_registry_calls import registry_address
 from emulator.registry import ASSETS
 from emulator.uris import local_path
 
 if TYPE_CHECKING:
     from emulator.compute.runner import JobRunner
+
+_TOKEN_SECONDS = 30 * 86400
+"""No job runs longer; its token ends with the emulator's key at the latest."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +61,15 @@ async def run_step(runner: "JobRunner", job: StepJob) -> None:
     """Run a step's process. Raises StepError, StepTimeout, or CancelledError after the kill."""
     await _move(runner, job, "Queued")
     command = job.step.command
-    async with runner.slots.hold(job.step.compute, command.instances):
+    compute = compute_path(workspace_of_job(job.path), job.step.compute)
+    async with runner.slots.hold(compute, command.instances):
         folder = runner.folder / job.name
         try:
             await _move(runner, job, "Preparing")
             exit_ = await _execute(runner, job, folder)
+            await asyncio.to_thread(keep_folders, runner.emulator, job.name, folder / "wd")
             judge(exit_, job.step.command, _log(runner, job))
             await _move(runner, job, "Finalizing")
-            await asyncio.to_thread(_keep_outputs, runner, job, folder)
         finally:
             runner.processes.delete(job.name)
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -83,28 +93,32 @@ def _names(job: StepJob) -> tuple[str, ...]:
 async def _execute(runner: "JobRunner", job: StepJob, folder: Path) -> Exit:
     emulator = runner.emulator
     work = folder / "wd"
+    interpreter = await step_python(runner, job)
     await asyncio.to_thread(_copy_code, runner, job, work)
-    files = await asyncio.to_thread(_input_files, runner, job, folder)
-    outputs = {name: _output_path(runner, name, out) for name, out in job.outputs.items()}
+    files = await asyncio.to_thread(input_files, emulator, job, folder)
+    outputs = output_places(emulator, job)
     values: dict[str, str | None] = {f"inputs.{name}": text for name, text in files.items()}
-    values |= {f"outputs.{name}": str(path) for name, path in outputs.items()}
+    values |= {f"outputs.{name}": place for name, place in outputs.items()}
     try:
         text = render(job.step.command.text, values)
     except ExpressionError as error:
         raise StepError(str(error)) from error
     if failure := emulator.transitions.failure("jobs", *_names(job)):
         text = failure.command()
+    if installs(text) and not is_ours(job.step.command.code):
+        interpreter = await emulator.environments.layer(interpreter, folder / "python")
     variables = _variables(runner, job, files, outputs)
     log = _log(runner, job)
-    _describe(runner, job, text)
+    describe(runner, job, text, interpreter)
 
     def started(pid: int) -> None:
         runner.processes.put(job.name, {"pid": pid, "started": started_at(pid)})
         runner.records.move(job.path, "Running")
 
-    environment = step_environment(emulator.config.state, variables)
+    scripts = () if interpreter.own else interpreter.folders
+    environment = step_environment(emulator.config.state, variables, scripts=scripts)
     log.parent.mkdir(parents=True, exist_ok=True)
-    process = await _start(runner, job, text, work, environment, log)
+    process = await _start(runner, job, text, work, environment, log, interpreter.own)
     try:
         return await run_process(process, started, job.step.command.timeout)
     except NodeLost:
@@ -118,10 +132,11 @@ async def _start(
     work: Path,
     environment: dict[str, str],
     log: Path,
+    own_python: bool,
 ) -> Process:
     """The step's process: on the warm node if it is the registry's own code, else a new one."""
     node, call = runner.emulator.node, python_call(text)
-    if call and is_ours(job.step.command.code) and node.suits(environment):
+    if call and own_python and is_ours(job.step.command.code) and node.suits(environment):
         script, arguments = call
         with suppress(NodeLost):  # it never began: a process of its own runs it
             return await node.spawn(
@@ -151,7 +166,11 @@ def _copy_code(runner: "JobRunner", job: StepJob, work: Path) -> None:
         work.mkdir(parents=True)
         return
     try:
-        source = code if isinstance(code, Path) else local_path(runner.emulator, code)
+        source = (
+            code
+            if isinstance(code, Path)
+            else local_path(runner.emulator, code, workspace_of_job(job.path))
+        )
     except (AzureError, BlobError) as error:
         raise StepError(f"The code {code} cannot be read: {error.message}") from error
     if source.is_dir():
@@ -163,62 +182,28 @@ def _copy_code(runner: "JobRunner", job: StepJob, work: Path) -> None:
         raise StepError(f"The code {code} does not exist in the workspace's storage.")
 
 
-def _input_files(runner: "JobRunner", job: StepJob, folder: Path) -> dict[str, str | None]:
-    """Each input as the command sees it: a literal's text, or the path of its data."""
-    found: dict[str, str | None] = {}
-    for name, value in job.inputs.items():
-        if value is None or isinstance(value, Literal):
-            found[name] = value.text if value else None
-            continue
-        assert isinstance(value, Data)
-        mode = job.step.inputs[name].mode or value.mode
-        if mode == "direct":
-            found[name] = value.uri
-            continue
-        try:
-            path = local_path(runner.emulator, value.uri)
-        except (AzureError, BlobError) as error:
-            raise StepError(f"Input {name} cannot be read: {error.message}") from error
-        if not path.exists():
-            raise StepError(
-                f"Input {name} cannot be read: {value.uri} does not exist in the workspace's "
-                "storage. Upload it, or correct the path."
-            )
-        if mode == "download":
-            path = _download(path, folder / "inputs" / name)
-        found[name] = str(path)
-    return found
-
-
-def _download(source: Path, target: Path) -> Path:
-    if source.is_dir():
-        shutil.copytree(source, target)
-        return target
-    target.mkdir(parents=True)
-    return Path(shutil.copy(source, target))
-
-
-def _output_path(runner: "JobRunner", name: str, output: dict[str, str]) -> Path:
-    """Where the command writes an output: a folder that is there, or a file in one."""
-    try:
-        path = local_path(runner.emulator, output["uri"])
-    except (AzureError, BlobError) as error:
-        raise StepError(f"Output {name} cannot be written: {error.message}") from error
-    folder = path.parent if output["type"] in FILE_TYPES else path
-    folder.mkdir(parents=True, exist_ok=True)
-    return path
+def _mlflow(runner: "JobRunner", job: StepJob) -> dict[str, str]:
+    """What makes MLflow in the step go on with the run that the job is."""
+    emulator = runner.emulator
+    client = emulator.config.client_id
+    return {
+        "MLFLOW_TRACKING_URI": emulator.tracking.url,
+        # What is registered is a model of the workspace, not of the tracking server.
+        "MLFLOW_REGISTRY_URI": registry_address(emulator),
+        "MLFLOW_TRACKING_TOKEN": emulator.tokens.issue(MANAGEMENT[0], client, _TOKEN_SECONDS),
+        "MLFLOW_RUN_ID": job.name,
+        "MLFLOW_EXPERIMENT_NAME": job.experiment,
+    }
 
 
 def _variables(
-    runner: "JobRunner", job: StepJob, files: dict[str, str | None], outputs: dict[str, Path]
+    runner: "JobRunner", job: StepJob, files: dict[str, str | None], outputs: dict[str, str]
 ) -> dict[str, str]:
     emulator = runner.emulator
     config = emulator.config
     ours = {
         **config.client_environment(),
-        "MLFLOW_TRACKING_URI": emulator.tracking.url,
-        "MLFLOW_RUN_ID": job.name,
-        "MLFLOW_EXPERIMENT_NAME": job.experiment,
+        **(_mlflow(runner, job) if emulator.tracking.is_installed else {}),
         "AZUREML_RUN_ID": job.name,
         "AZUREML_ROOT_RUN_ID": job.root,
         "AZUREML_EXPERIMENT_NAME": job.experiment,
@@ -230,35 +215,8 @@ def _variables(
         "AZUREML_SERVICE_ENDPOINT": f"https://{config.api_host}",
     }
     paths = {f"AZURE_ML_INPUT_{name}": text for name, text in files.items() if text is not None}
-    paths |= {f"AZURE_ML_OUTPUT_{name}": str(path) for name, path in outputs.items()}
+    paths |= {f"AZURE_ML_OUTPUT_{name}": place for name, place in outputs.items()}
     return {**ours, **paths, **job.step.command.variables}
-
-
-def _describe(runner: "JobRunner", job: StepJob, text: str) -> None:
-    """What is different from the cloud, where a person who wonders will look."""
-    command = job.step.command
-    lines = [
-        f"Environment {command.environment or 'none'} was not built: the local Azure ML runs the "
-        "command with its own Python.",
-        f"Compute {job.step.compute}: the command runs on this machine.",
-    ]
-    if command.instances > 1 or command.distribution:
-        lines.append(
-            f"{command.instances} instance(s), distribution {command.distribution or 'none'}: "
-            "the local Azure ML runs one process."
-        )
-    for line in [*lines, f"Command: {text}"]:
-        runner.records.append(system_log(job.name), line)
-
-
-def _keep_outputs(runner: "JobRunner", job: StepJob, folder: Path) -> None:
-    """The folder `outputs` beside the code is kept with the job's artifacts, as Azure does."""
-    own = folder / "wd" / "outputs"
-    if own.is_dir():
-        config = runner.emulator.config
-        prefix = f"{artifact_prefix(job.name)}/outputs"
-        target = runner.emulator.blobs.path(config.artifact_container, prefix)
-        shutil.copytree(own, target, dirs_exist_ok=True)
 
 
 def bound_value(value: Value | None, written: dict[tuple[str, str], Data]) -> Value | None:

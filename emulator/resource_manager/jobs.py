@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 _CHANGEABLE = ("displayName", "description", "tags", "properties", "isArchived")
-_READ_ONLY = ("status", "services")
+_READ_ONLY = ("status",)
 
 
 def register(router: Router) -> None:
@@ -89,7 +89,7 @@ def put(emulator: "Emulator", path: str, body: Mapping[str, Any]) -> Resource:
     }
     resource["properties"] = _completed(properties, name) | {
         "outputs": _with_mode(outputs, "ReadWriteMount") | {"default": default_output(name)},
-        "services": services(emulator, path),
+        "services": {**(properties.get("services") or {}), **services(emulator, path)},
         "status": "NotStarted",
     }
     emulator.store.put(path, resource)

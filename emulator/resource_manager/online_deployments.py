@@ -8,10 +8,13 @@ from starlette.responses import JSONResponse, Response
 
 from emulator.compute.durations import seconds
 from emulator.core import Emulator
+from emulator.deployment_logs import storage_log
+from emulator.deployment_logs import tail as last_lines
+from emulator.deployment_programs import is_custom, model_path
 from emulator.deployments import loading_deadline
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.resource_manager.changes import Changes, set_state
-from emulator.resource_manager.computes import quota
+from emulator.resource_manager.quotas import quota
 from emulator.resource_manager.resources import envelope, found, listing, workspace_path
 from emulator.resource_manager.sizes import find_size
 from emulator.scoring_slots import drained
@@ -22,7 +25,9 @@ _DEPLOYMENTS = WORKSPACE + "/onlineEndpoints/{endpoint}/deployments"
 _DEPLOYMENT = _DEPLOYMENTS + "/{name}"
 _KIND = "onlineEndpoints/deployments"
 _LONGEST_REQUEST_SECONDS = 180
-_NEW_PROCESS_FOR = ("model", "environmentVariables")
+_CONTAINERS = {"InferenceServer": lambda log: log, "StorageInitializer": storage_log}
+"""The log of each container, by the log of the deployment."""
+_NEW_PROCESS_FOR = ("model", "environmentVariables", "environmentId", "codeConfiguration")
 """Properties that a running process cannot take over."""
 
 
@@ -60,18 +65,18 @@ def register(router: Router) -> None:
     async def get_logs(request: Request) -> Response:
         body = await json_body(request)
         kind = body.get("containerType") or "InferenceServer"
-        if kind != "InferenceServer":
+        if kind not in _CONTAINERS:
             raise AzureError(
-                501,
-                "OperationNotSupported",
-                f"The local Azure ML keeps no logs of the container {kind}: a deployment is one "
-                "process, and its log is the InferenceServer's.",
+                400,
+                "BadRequest",
+                f"A deployment has no container {kind}; it has {' and '.join(_CONTAINERS)}.",
             )
         tail = body.get("tail", 500)
         if not isinstance(tail, int) or tail < 0:
             raise AzureError(400, "BadRequest", f"tail must be a number of lines, not {tail}.")
         path = _deployment(request)["id"]
-        return JSONResponse({"content": emulator_of(request).deployments.last_lines(path, tail)})
+        log = emulator_of(request).deployments.log_path(path)
+        return JSONResponse({"content": last_lines(_CONTAINERS[kind](log), tail)})
 
 
 def _endpoint(request: Request) -> Resource:
@@ -140,12 +145,6 @@ def _checked(emulator: Emulator, body: dict[str, Any]) -> dict[str, Any]:
             "OperationNotSupported",
             f"The local Azure ML does not emulate {kind} deployments, only Managed ones.",
         )
-    if properties.get("codeConfiguration"):
-        raise AzureError(
-            501,
-            "OperationNotSupported",
-            "The local Azure ML serves MLflow models; it does not run scoring scripts.",
-        )
     size = str(properties.get("instanceType") or "")
     if find_size(size) is None:
         raise AzureError(
@@ -155,7 +154,8 @@ def _checked(emulator: Emulator, body: dict[str, Any]) -> dict[str, Any]:
             "MLClient.compute.list_sizes() shows what is.",
         )
     _check_times(properties)
-    emulator.deployments.model_folder(properties)
+    if model_path(emulator, properties) is None and not is_custom(properties):
+        raise AzureError(400, "BadRequest", "The deployment names no model.")
     return {
         "appInsightsEnabled": False,
         "egressPublicNetworkAccess": "Enabled",

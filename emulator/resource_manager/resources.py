@@ -1,11 +1,12 @@
 """What all Azure resources have in common: envelope, system data, answers, lists."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from emulator.http import AzureError, emulator_of, timestamp
+from emulator.http import AzureError, ResourceManagerError, emulator_of, timestamp
 from emulator.store import Resource, Store
 
 
@@ -18,7 +19,7 @@ def workspace_path(request: Request) -> str:
         f"workspaces/{parameters['workspace']}"
     )
     if emulator_of(request).store.get(path) is None:
-        raise AzureError(
+        raise ResourceManagerError(
             404,
             "ResourceNotFound",
             f"The Resource 'Microsoft.MachineLearningServices/workspaces/"
@@ -53,6 +54,17 @@ def envelope(store: Store, path: str, kind: str, body: dict[str, Any]) -> Resour
     }
 
 
+def properties_of(body: Mapping[str, Any], *texts: str) -> dict[str, Any]:
+    """The properties of a client's body; 400 unless they are an object, and `texts` text."""
+    properties = body.get("properties") or {}
+    if not isinstance(properties, dict):
+        raise AzureError(400, "UserError", "properties must be an object.")
+    for key in texts:
+        if not isinstance(properties.get(key, ""), str | None):
+            raise AzureError(400, "UserError", f"{key} must be text, not {properties[key]!r}.")
+    return dict(properties)
+
+
 def found(store: Store, path: str, what: str) -> Resource:
     resource = store.get(path)
     if resource is None:
@@ -60,15 +72,20 @@ def found(store: Store, path: str, what: str) -> Resource:
     return resource
 
 
-def listing(request: Request, resources: list[Resource]) -> Response:
-    """A page of a collection: `$top`/`count` and `$skip` bound it, nextLink leads on."""
+def listing(request: Request, resources: list[Resource], page: int | None = None) -> Response:
+    """A page of a collection: `$top`/`count` and `$skip` bound it, nextLink leads on.
+
+    `$top` is all that a client wants; with `page`, as in registries, it is the size of a page,
+    which is `page` by default.
+    """
     query = {k.lower().lstrip("$"): v for k, v in request.query_params.items()}
-    top = _number(query.get("top") or query.get("count"), "$top")
+    top = _number(query.get("top"), "$top")
+    size = top or _number(query.get("count"), "count") or page
     skip = _number(query.get("skip") or query.get("skiptoken"), "$skip") or 0
-    page = resources[skip : skip + top] if top else resources[skip:]
-    body: dict[str, Any] = {"value": page}
-    if skip + len(page) < len(resources) and query.get("top") is None:
-        link = request.url.include_query_params(**{"$skip": skip + len(page)})
+    shown = resources[skip : skip + size] if size else resources[skip:]
+    body: dict[str, Any] = {"value": shown}
+    if skip + len(shown) < len(resources) and (page or top is None):
+        link = request.url.include_query_params(**{"$skip": skip + len(shown)})
         body["nextLink"] = str(link.replace(scheme="https", port=None))
     return JSONResponse(body)
 
@@ -76,6 +93,6 @@ def listing(request: Request, resources: list[Resource]) -> Response:
 def _number(text: str | None, name: str) -> int | None:
     if not text:
         return None
-    if not text.isdigit():
+    if not text.isdecimal():
         raise AzureError(400, "UserError", f"{name} must be a number, not '{text}'.")
     return int(text)

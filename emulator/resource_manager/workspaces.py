@@ -1,5 +1,8 @@
-"""The workspace, its datastores, and the addresses of long-running operations."""
+"""Workspaces: the configured one, and those that clients make beside it."""
 
+import re
+import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -7,53 +10,127 @@ from starlette.responses import JSONResponse, Response
 
 from emulator.config import Config
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
-from emulator.resource_manager.resources import envelope, found, listing, workspace_path
-from emulator.store import Store
+from emulator.operations import Operations
+from emulator.resource_manager.datastores import create_system_datastores
+from emulator.resource_manager.resources import (
+    envelope,
+    found,
+    listing,
+    properties_of,
+    workspace_path,
+)
+from emulator.store import Resource, Store
 
-_LOCATIONS = (
-    "/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices/locations/{location}"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,32}")
+_CLIENTS = (
+    "description",
+    "friendlyName",
+    "publicNetworkAccess",
+    "imageBuildCompute",
+    "hbiWorkspace",
+    "keyVault",
+    "applicationInsights",
+    "containerRegistry",
+    "primaryUserAssignedIdentity",
+    "systemDatastoresAuthMode",
+    "managedNetwork",
+    "serverlessComputeSettings",
+    "enableDataIsolation",
+    "allowRoleAssignmentOnRG",
+    "networkAcls",
+)
+"""Properties that a client may give and change."""
+_WORDS = ("description", "friendlyName", "publicNetworkAccess", "imageBuildCompute")
+_COLLECTION = (
+    "/subscriptions/{subscription}/resourceGroups/{resource_group}"
+    "/providers/Microsoft.MachineLearningServices/workspaces"
 )
 
 
 def create_workspace(config: Config, store: Store) -> None:
-    """Make sure that the configured workspace exists, with its two datastores."""
+    """Make sure that the configured workspace exists, with its datastores."""
     path = config.workspace_path
     if store.get(path) is None:
-        resource = envelope(store, path, "", {"location": config.location, "tags": {}})
-        resource["type"] = "Microsoft.MachineLearningServices/workspaces"
-        resource |= {
-            "kind": "Default",
-            "sku": {"name": "Basic", "tier": "Basic"},
-            "identity": {
-                "type": "SystemAssigned",
-                "principalId": config.client_id,
-                "tenantId": config.tenant,
-            },
-            "properties": _workspace_properties(config),
-        }
-        store.put(path, resource)
-    for name, container, default in (
-        ("workspaceblobstore", config.blob_container, True),
-        ("workspaceartifactstore", config.artifact_container, False),
-    ):
-        datastore = f"{path}/datastores/{name}"
-        if store.get(datastore) is None:
-            properties = _datastore_properties(config, container, default)
-            body = {"properties": properties}
-            store.put(datastore, envelope(store, datastore, "datastores", body))
+        description = "The local Azure ML's workspace"
+        properties = {"friendlyName": config.workspace, "description": description}
+        store.put(path, _resource(config, store, path, config.workspace_id, {}, properties))
+    create_system_datastores(config, store, path, config.blob_container)
 
 
-def _workspace_properties(config: Config) -> dict[str, Any]:
-    group = f"/subscriptions/{config.subscription}/resourceGroups/{config.resource_group}"
+def put_workspace(
+    request: Request, path: str, body: Mapping[str, Any], properties: Mapping[str, Any]
+) -> tuple[Resource, bool]:
+    """Make a workspace with its datastores, or change one; gives it and whether it is new."""
+    emulator = emulator_of(request)
+    store, config = emulator.store, emulator.config
+    name = path.rpartition("/")[2]
+    if not _NAME.fullmatch(name):
+        raise AzureError(
+            400,
+            "ValidationError",
+            f"The workspace name '{name}' is invalid: 3 to 33 letters, digits, '-' and '_', "
+            "beginning with a letter or a digit.",
+        )
+    _check_kind(str(body.get("kind") or "Default"))
+    old = store.get(path)
+    if old:
+        return _changed(store, old, body, properties), False
+    guid = str(uuid.uuid4())
+    workspace = _resource(config, store, path, guid, body, properties)
+    container = f"azureml-blobstore-{guid}"
+    emulator.blobs.create_container(container)
+    store.put(path, workspace)
+    create_system_datastores(config, store, path, container)
+    store.document("workspaces").put(path.lower(), path)
+    return workspace, True
+
+
+def _check_kind(kind: str) -> None:
+    if kind.lower() != "default":
+        raise AzureError(
+            501,
+            "OperationNotSupported",
+            f"The local Azure ML does not emulate workspaces of the kind {kind} (hubs, projects, "
+            "feature stores). Nothing was created.",
+        )
+
+
+def _resource(
+    config: Config,
+    store: Store,
+    path: str,
+    guid: str,
+    body: Mapping[str, Any],
+    properties: Mapping[str, Any],
+) -> Resource:
+    resource = envelope(store, path, "", {"location": body.get("location") or config.location})
+    given = {key: properties[key] for key in _CLIENTS if properties.get(key) is not None}
+    return resource | {
+        "type": "Microsoft.MachineLearningServices/workspaces",
+        "kind": "Default",
+        "tags": dict(body.get("tags") or {}),
+        "sku": {"name": "Basic", "tier": "Basic"},
+        "identity": {
+            "type": "SystemAssigned",
+            "principalId": config.client_id,
+            "tenantId": config.tenant,
+        },
+        "properties": _service_properties(config, path, guid) | given,
+    }
+
+
+def _service_properties(config: Config, path: str, guid: str) -> dict[str, Any]:
+    group = path.partition("/providers/")[0]
+    own = f"/subscriptions/{config.subscription}/resourceGroups/{config.resource_group}"
     return {
-        "friendlyName": config.workspace,
-        "description": "The local Azure ML's workspace",
-        "workspaceId": config.workspace_id,
+        "friendlyName": path.rpartition("/")[2],
+        "description": "",
+        "workspaceId": guid,
         "provisioningState": "Succeeded",
         "tenantId": config.tenant,
         "discoveryUrl": f"https://{config.api_host}/discovery",
-        "mlFlowTrackingUri": f"azureml://{config.api_host}/mlflow/v1.0{config.workspace_path}",
-        "storageAccount": f"{group}/providers/Microsoft.Storage/storageAccounts/{config.account}",
+        "mlFlowTrackingUri": f"azureml://{config.api_host}/mlflow/v1.0{path}",
+        "storageAccount": f"{own}/providers/Microsoft.Storage/storageAccounts/{config.account}",
         "keyVault": f"{group}/providers/Microsoft.KeyVault/vaults/local",
         "applicationInsights": f"{group}/providers/Microsoft.Insights/components/local",
         "hbiWorkspace": False,
@@ -64,133 +141,128 @@ def _workspace_properties(config: Config) -> dict[str, Any]:
     }
 
 
-def _datastore_properties(config: Config, container: str, default: bool) -> dict[str, Any]:
-    return {
-        "datastoreType": "AzureBlob",
-        "accountName": config.account,
-        "containerName": container,
-        "endpoint": "core.windows.net",
-        "protocol": "https",
-        "isDefault": default,
-        "credentials": {"credentialsType": "AccountKey"},
-        "serviceDataAccessAuthIdentity": "None",
-        "subscriptionId": config.subscription,
-        "resourceGroup": config.resource_group,
-        "description": None,
-        "tags": {},
-        "properties": {},
-    }
-
-
 def register(router: Router) -> None:
-    @router.operation("Metadata_Endpoints", "GET", "/metadata/endpoints")
-    async def metadata(request: Request) -> Response:
-        return JSONResponse([_PUBLIC_CLOUD])
-
-    @router.operation(
-        "Providers_Get",
-        "GET",
-        "/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices",
-    )
-    async def get_provider(request: Request) -> Response:
-        body = {
-            "id": request.url.path,
-            "namespace": "Microsoft.MachineLearningServices",
-            "registrationState": "Registered",
-            "registrationPolicy": "RegistrationRequired",
-            "resourceTypes": [],
-        }
-        return JSONResponse(body)
+    subscription = "/subscriptions/{subscription}" + _COLLECTION.partition("{resource_group}")[2]
+    router.operation("Workspaces_ListBySubscription", "GET", subscription)(_list_all)
+    router.operation("Workspaces_CreateOrUpdate", "PUT", WORKSPACE)(_put)
+    router.operation("Workspaces_Update", "PATCH", WORKSPACE)(_patch)
+    router.operation("Workspaces_Delete", "DELETE", WORKSPACE)(_delete)
+    router.operation("Workspaces_ListKeys", "POST", WORKSPACE + "/listKeys")(_list_keys)
 
     @router.operation("Workspaces_Get", "GET", WORKSPACE)
     async def get_workspace(request: Request) -> Response:
         return JSONResponse(emulator_of(request).store.get(workspace_path(request)))
 
-    @router.operation(
-        "Workspaces_ListByResourceGroup",
-        "GET",
-        "/subscriptions/{subscription}/resourceGroups/{resource_group}"
-        "/providers/Microsoft.MachineLearningServices/workspaces",
-    )
+    @router.operation("Workspaces_ListByResourceGroup", "GET", _COLLECTION)
     async def list_workspaces(request: Request) -> Response:
         return listing(request, emulator_of(request).store.children(request.url.path))
 
-    @router.operation("Datastores_List", "GET", WORKSPACE + "/datastores")
-    async def list_datastores(request: Request) -> Response:
-        stores = emulator_of(request).store.children(workspace_path(request) + "/datastores")
-        if request.query_params.get("isDefault", "").lower() == "true":
-            stores = [store for store in stores if store["properties"]["isDefault"]]
-        return listing(request, stores)
-
-    @router.operation("Datastores_Get", "GET", WORKSPACE + "/datastores/{name}")
-    async def get_datastore(request: Request) -> Response:
-        return JSONResponse(_datastore(request))
-
-    @router.operation(
-        "Datastores_ListSecrets", "POST", WORKSPACE + "/datastores/{name}/listSecrets"
-    )
-    async def list_secrets(request: Request) -> Response:
-        properties = _datastore(request)["properties"]
-        emulator = emulator_of(request)
-        # A client that streams logs signs with the artifact store's key: it must be one.
-        wants_sas = await request.body() and (await json_body(request)).get("expirableSecret")
-        if wants_sas and properties["containerName"] != emulator.config.artifact_container:
-            token = emulator.blobs.sas(properties["containerName"])
-            return JSONResponse({"secretsType": "Sas", "sasToken": token})
-        return JSONResponse({"secretsType": "AccountKey", "key": emulator.config.account_key})
-
-    @router.operation("Operations_Status", "GET", _LOCATIONS + "/mfeOperationsStatus/{operation}")
-    async def operation_status(request: Request) -> Response:
-        emulator, identifier, operation = _operation(request)
-        headers = (
-            emulator.operations.headers(identifier) if operation["status"] == "InProgress" else None
-        )
-        body = {"id": request.url.path, "name": identifier, **operation}
-        return JSONResponse(body, headers=headers)
-
-    @router.operation("Operations_Result", "GET", _LOCATIONS + "/mfeOperationResults/{operation}")
-    async def operation_result(request: Request) -> Response:
-        emulator, identifier, operation = _operation(request)
-        if operation["status"] == "InProgress":
-            headers = emulator.operations.headers(identifier, location=True)
-            return JSONResponse({}, 202, headers)
-        if operation["status"] == "Failed":
-            error = operation["error"]
-            raise AzureError(400, error["code"], error["message"])
+    @router.operation("Workspaces_ResyncKeys", "POST", WORKSPACE + "/resyncKeys")
+    async def resync_keys(request: Request) -> Response:
+        """There is one copy of each key here: nothing can be out of step."""
+        workspace_path(request)
         return Response(status_code=200)
 
+    @router.operation("Workspaces_Diagnose", "POST", WORKSPACE + "/diagnose")
+    async def diagnose(request: Request) -> Response:
+        workspace_path(request)
+        return JSONResponse({"value": {key: [] for key in _DIAGNOSED}})
 
-def _operation(request: Request) -> tuple[Any, str, dict[str, Any]]:
+
+_DIAGNOSED = (
+    "userDefinedRouteResults",
+    "networkSecurityRuleResults",
+    "resourceLockResults",
+    "dnsResolutionResults",
+    "storageAccountResults",
+    "keyVaultResults",
+    "containerRegistryResults",
+    "applicationInsightsResults",
+    "otherResults",
+)
+
+
+async def _list_all(request: Request) -> Response:
     emulator = emulator_of(request)
-    identifier = request.path_params["operation"]
-    operation = emulator.operations.get(identifier)
-    if operation is None:
-        raise AzureError(404, "NotFound", f"The operation {identifier} was not found.")
-    return emulator, identifier, operation
+    made = [path for _, path in emulator.store.document("workspaces").items()]
+    paths = [emulator.config.workspace_path, *made]
+    prefix = f"/subscriptions/{request.path_params['subscription']}/".lower()
+    wanted = [path for path in paths if path.lower().startswith(prefix)]
+    return listing(request, [found(emulator.store, path, path) for path in wanted])
 
 
-def _datastore(request: Request) -> dict[str, Any]:
-    name = request.path_params["name"]
-    store = emulator_of(request).store
-    path = f"{workspace_path(request)}/datastores/{name}"
-    if store.get(path) is None:
-        raise AzureError(404, "UserError", f"Could not find datastore: {name}.")
-    return found(store, path, name)
+async def _put(request: Request) -> Response:
+    body = await json_body(request)
+    operations = emulator_of(request).operations
+    path = request.url.path.rstrip("/")
+    workspace, _ = put_workspace(request, path, body, properties_of(body, *_WORDS))
+    return _done(operations, workspace)
 
 
-_PUBLIC_CLOUD = {
-    "name": "AzureCloud",
-    "portal": "https://portal.azure.com",
-    "resourceManager": "https://management.azure.com/",
-    "authentication": {
-        "loginEndpoint": "https://login.microsoftonline.com",
-        "audiences": ["https://management.core.windows.net/", "https://management.azure.com/"],
-        "tenant": "common",
-        "identityProvider": "AAD",
-    },
-    "suffixes": {
-        "storage": "core.windows.net",
-        "acrLoginServer": "azurecr.io",
-        "keyVaultDns": "vault.azure.net",
-    },
-}
+async def _patch(request: Request) -> Response:
+    body = await json_body(request)
+    emulator = emulator_of(request)
+    old = found(emulator.store, workspace_path(request), request.path_params["workspace"])
+    changed = _changed(emulator.store, old, body, properties_of(body, *_WORDS))
+    return _done(emulator.operations, changed)
+
+
+def _done(operations: Operations, workspace: Resource) -> Response:
+    return JSONResponse(workspace, 200, operations.headers(operations.begin(None)))
+
+
+def _changed(
+    store: Store, old: Resource, body: Mapping[str, Any], properties: Mapping[str, Any]
+) -> Resource:
+    workspace = old | {"systemData": envelope(store, old["id"], "", {})["systemData"]}
+    for key in ("tags", "identity"):
+        if body.get(key) is not None:
+            workspace[key] = body[key]
+    for key in _CLIENTS:
+        if properties.get(key) is not None:
+            workspace["properties"][key] = properties[key]
+    store.put(old["id"], workspace)
+    return workspace
+
+
+async def _delete(request: Request) -> Response:
+    emulator = emulator_of(request)
+    path = request.url.path.rstrip("/")
+    if emulator.store.get(path) is None:
+        return Response(status_code=204)
+    if path.lower() == emulator.config.workspace_path.lower():
+        raise AzureError(
+            409,
+            "Conflict",
+            f"{emulator.config.workspace} is the workspace that the local Azure ML was started "
+            "with and cannot be deleted. Reset the local Azure ML to empty it.",
+        )
+    for deployment in _deployments(emulator.store, path):
+        await emulator.deployments.stop_one(deployment["id"])
+    for job in emulator.store.children(f"{path}/jobs"):
+        emulator.jobs.forget(job["id"])
+    emulator.store.delete(path)
+    emulator.store.document("workspaces").delete(path.lower())
+    operations = emulator.operations
+    return Response(
+        status_code=202, headers=operations.headers(operations.begin(None), location=True)
+    )
+
+
+def _deployments(store: Store, workspace: str) -> list[Resource]:
+    endpoints = store.children(f"{workspace}/onlineEndpoints")
+    return [d for e in endpoints for d in store.children(f"{e['id']}/deployments")]
+
+
+async def _list_keys(request: Request) -> Response:
+    emulator = emulator_of(request)
+    workspace = found(emulator.store, workspace_path(request), request.path_params["workspace"])
+    return JSONResponse(
+        {
+            "userStorageKey": emulator.config.account_key,
+            "userStorageArmId": workspace["properties"]["storageAccount"],
+            "appInsightsInstrumentationKey": None,
+            "containerRegistryCredentials": None,
+            "notebookAccessKeys": None,
+        }
+    )

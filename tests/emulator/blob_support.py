@@ -57,7 +57,7 @@ class Service:
 
 
 @contextmanager
-def _running(state: Path) -> Iterator[Service]:
+def running_service(state: Path) -> Iterator[Service]:
     """Serve a Blob service for a state folder until the block ends."""
     config = make_config(state, {})
     tokens = Tokens(config)
@@ -91,7 +91,7 @@ def error_of(error: pytest.ExceptionInfo[HttpResponseError]) -> tuple[int | None
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service for the tests of one file."""
-    with _running(tmp_path_factory.mktemp("state")) as running:
+    with running_service(tmp_path_factory.mktemp("state")) as running:
         yield running
 
 

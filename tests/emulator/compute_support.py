@@ -14,6 +14,8 @@ from emulator.compute.records import TERMINAL
 from emulator.compute.runner import JobRunner
 from emulator.compute.warm import WarmNode
 from emulator.config import Config, make_config
+from emulator.environments import Environments
+from emulator.identity import Tokens
 from emulator.operations import Operations
 from emulator.registry import Registry
 from emulator.resource_manager.resources import envelope
@@ -30,6 +32,7 @@ class TrackedRuns:
     """Keeps what the runner says to the tracking server: run id -> parent, tags and status."""
 
     url: str = "http://127.0.0.1:1"
+    is_installed: bool = True
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     async def create_run(
@@ -63,11 +66,14 @@ class Workplace:
             self.store.document("blobs"),
         )
         self.registry = Registry([state / "registry"])
+        self.tokens = Tokens(self.config)
         self.tracking = TrackedRuns()
         create_workspace(self.config, self.store)
         for container in (self.config.blob_container, self.config.artifact_container):
             self.blobs.create_container(container)
         self.node = WarmNode(state)
+        self.environments = Environments(cast("Emulator", self))
+        self.environment("any", image="any")
         self.jobs = JobRunner(cast("Emulator", self))
 
     @property
@@ -91,6 +97,14 @@ class Workplace:
         details = {"vmSize": "Standard_DS3_v2", "scaleSettings": {"maxNodeCount": nodes}}
         body = {"properties": {"computeType": "AmlCompute", "properties": details}}
         self.store.put(path, envelope(self.store, path, "computes", body))
+
+    def environment(self, name: str, **properties: str) -> None:
+        """Register version 1 of an environment: its `image` or its `condaFile`."""
+        path = f"{self.config.workspace_path}/environments/{name}"
+        for key, kind in ((path, "environments"), (f"{path}/versions/1", "environments/versions")):
+            shared = {**properties, "latestVersion": "1"} if key == path else properties
+            body = {"properties": shared}
+            self.store.put(key, envelope(self.store, key, kind, body))
 
     def data(self, path: str, text: str) -> str:
         """Write a blob of the default datastore; gives its address."""

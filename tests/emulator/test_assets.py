@@ -72,7 +72,7 @@ def test_archived_assets_leave_the_lists_and_come_back(
 
 
 def test_a_missing_asset_is_a_404_that_names_it(ml_client: "MLClient") -> None:
-    with pytest.raises(ResourceNotFoundError, match="nowhere:7"):
+    with pytest.raises(ResourceNotFoundError, match="models/nowhere/versions/7"):
         ml_client.models.get("nowhere", version="7")
 
 

@@ -175,3 +175,26 @@ def test_metadata_survives_a_new_store(service: Service, tmp_path: Path) -> None
     blob = BlobStore(tmp_path / "b", "a", "a2V5", documents).get("con", "x.json")
     assert blob is not None
     assert blob.headers == {"content-type": "application/json"}
+
+
+def test_a_deleted_container_takes_its_blobs_along(
+    service: Service, container: ContainerClient
+) -> None:
+    container.upload_blob("a/b", b"1", metadata={"k": "v"})
+    container.delete_container()
+    assert not container.exists()
+    container.create_container()
+    assert list(container.list_blobs()) == []
+    container.upload_blob("a/b", b"1")
+    assert container.get_blob_client("a/b").get_blob_properties().metadata == {}
+
+
+def test_an_unchanged_blob_is_not_sent_again(service: Service, container: ContainerClient) -> None:
+    etag = container.upload_blob("a", b"1").get_blob_properties().etag
+    url = (
+        f"{service.url}/{container.container_name}/a?{service.store.sas(container.container_name)}"
+    )
+    with httpx.Client() as client:
+        for _ in range(2):
+            answer = client.get(url, headers={"If-None-Match": etag})
+            assert (answer.status_code, answer.content) == (304, b"")

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from emulator.compute.graph import make_plan, node_order
 from emulator.http import AzureError
-from tests.emulator.compute_support import Workplace, command_job, literal, workplace
+from tests.emulator.compute_support import (
+    Workplace,
+    command_job,
+    literal,
+    registry_component,
+    workplace,
+)
 from tests.emulator.test_compute_pipeline import node, pipeline_job, two_steps
 
 
@@ -199,6 +205,24 @@ def test_undeclared_parameters_of_a_pipeline_function_reach_its_steps(place: Wor
 def test_other_kinds_of_jobs_are_not_pretended(place: Workplace) -> None:
     error = refusal(place, {"jobType": "Sweep"})
     assert (error.status, error.code) == (501, "OperationNotSupported")
+
+
+def test_outputs_that_are_plain_values_are_not_pretended(place: Workplace) -> None:
+    place.component(
+        "{name: flag, version: 1, type: command, command: 'true', environment: 'azureml:any:1',"
+        " outputs: {raised: {type: boolean, is_control: true}}}"
+    )
+    error = refusal(place, pipeline_job({"a": node("flag")}))
+    assert (error.status, error.code) == (501, "OperationNotSupported")
+    assert "Output raised of job a is a plain value (type boolean)" in error.message
+
+
+def test_a_component_without_a_version_is_the_newest(place: Workplace) -> None:
+    step = {**node("upper"), "componentId": "azureml://registries/azureml/components/upper"}
+    uri = place.data("in/text.txt", "x").rpartition("/")[0]
+    step["inputs"] = {"folder": {"job_input_type": "uri_folder", "uri": uri}}
+    plan = make_plan(place.as_emulator, pipeline_job({"a": step}))
+    assert plan.steps["a"].component == registry_component("upper")
 
 
 def test_a_command_may_not_refer_to_what_is_not_there(place: Workplace) -> None:

@@ -63,7 +63,7 @@ def test_a_command_gets_inputs_outputs_and_surroundings(tmp_path: Path) -> None:
         assert prefix == sys.prefix
         assert error == "err"
         assert place.log("job-1", "outputs/x.txt") == "kept\n"
-        assert "was not built" in place.log("job-1", "system_logs/emulator.txt")
+        assert "The Docker image any is not used." in place.log("job-1", "system_logs/emulator.txt")
         assert run["startTimeUtc"] < run["endTimeUtc"]
         assert run["logs"][0] == "ExperimentRun/dcid.job-1/user_logs/std_log.txt"
 

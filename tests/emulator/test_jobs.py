@@ -216,7 +216,7 @@ def summing(code: Path, numbers: Path, compute: str = "local", before: str = "")
     return command(
         code=str(code),
         command=before + "python sum.py ${{inputs.numbers}} ${{outputs.out}}",
-        environment="azureml:any:1",
+        environment="azureml://registries/azureml/environments/acft-hf-nlp-gpu/labels/latest",
         compute=compute,
         inputs={"numbers": Input(type="uri_file", path=str(numbers))},
         outputs={"out": Output(type="uri_folder")},
@@ -266,7 +266,7 @@ def test_the_sdk_runs_a_pipeline_whose_step_logs_to_mlflow(
     log = command(
         code=str(code),
         command="python mlflow_step.py ${{inputs.folder}}",
-        environment="azureml:any:1",
+        environment="azureml://registries/azureml/environments/acft-hf-nlp-gpu/labels/latest",
         inputs={"folder": Input(type="uri_folder")},
     )
 
@@ -304,8 +304,40 @@ def test_the_sdk_cancels_a_job(ml_client: "MLClient") -> None:
     from azure.ai.ml import command
 
     job = ml_client.jobs.create_or_update(
-        command(command="sleep 600", environment="azureml:any:1", compute="local")
+        command(
+            command="sleep 600",
+            environment="azureml://registries/azureml/environments/acft-hf-nlp-gpu/labels/latest",
+            compute="local",
+        )
     )
     assert job.name is not None
     ml_client.jobs.begin_cancel(job.name).result()
     assert ml_client.jobs.get(job.name).status == "Canceled"
+
+
+def test_the_sdk_shows_the_services_of_a_job(ml_client: "MLClient") -> None:
+    from azure.ai.ml import command
+    from azure.ai.ml.entities import Environment, JupyterLabJobService
+
+    job = ml_client.jobs.create_or_update(
+        command(
+            command="true",
+            environment=Environment(name="services", image="any"),
+            services={"lab": JupyterLabJobService()},
+        )
+    )
+    services = ml_client.jobs.show_services(job.name)
+    assert services is not None
+    assert services["Studio"].endpoint.startswith(f"https://ml.azure.com/runs/{job.name}?")
+    assert services["lab"].status == "Failed"
+    assert "does not start the service lab" in str(services["lab"].error)
+
+
+def test_a_script_reads_a_public_blob_that_the_emulator_holds(ml_client: "MLClient") -> None:
+    import requests
+
+    url = "https://azuremlexamples.blob.core.windows.net/datasets"
+    assert requests.get(f"{url}/iris.csv", timeout=30).text.startswith("sepal_length,")
+    part = requests.get(f"{url}/iris.csv", headers={"Range": "bytes=0-4"}, timeout=30)
+    assert (part.status_code, part.text) == (206, "sepal")
+    assert requests.get(f"{url}/unknown.csv", timeout=30).status_code == 404

@@ -202,8 +202,8 @@ def test_metrics_logged_in_the_background_arrive(client: "MlflowClient") -> None
 def test_what_is_not_emulated_says_so(client: "MlflowClient") -> None:
     from mlflow.exceptions import MlflowException
 
-    with pytest.raises(MlflowException, match=r"does not emulate POST .*registered-models/create"):
-        client.create_registered_model("anything")
+    with pytest.raises(MlflowException, match=r"does not emulate .*traces"):
+        client.search_traces(locations=["0"])
 
 
 def test_mlflow_errors_keep_their_own_words(client: "MlflowClient") -> None:

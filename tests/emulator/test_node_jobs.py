@@ -12,7 +12,7 @@ from tests.emulator.compute_support import workplace
 from tests.emulator.node_support import lives, until
 from tests.emulator.test_compute_pipeline import node, pipeline_job
 
-SLEEPER = "{name: sleeper, version: '1', type: command, command: python sleep.py, environment: e}"
+SLEEPER = "{name: sleeper, version: '1', type: command, command: python sleep.py, environment: any}"
 SLEEP = """
 import os, subprocess, sys, time
 child = subprocess.Popen(["sleep", "600"])

@@ -74,7 +74,6 @@ def test_a_model_that_loads_too_slowly_fails_the_deployment(
     ("change", "status", "text"),
     [
         ({"instanceType": "Standard_Nothing"}, 400, "not offered"),
-        ({"codeConfiguration": {"scoringScript": "score.py"}}, 501, "scoring scripts"),
         ({"endpointComputeType": "Kubernetes"}, 501, "Kubernetes"),
         ({"model": "azureml:nothing:1"}, 404, "nothing"),
         ({"model": None}, 400, "names no model"),

@@ -17,7 +17,9 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from emulator.http import AzureError, Router
-from emulator.registry import ASSETS, AssetNotFound, Registry, register
+from emulator.registry import ASSETS, AssetNotFound, Registry
+from emulator.registry_service import register
+from emulator.store import Store
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -36,7 +38,7 @@ def extra(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client(extra: Path) -> TestClient:
+def client(extra: Path, tmp_path: Path) -> TestClient:
     router = Router("data plane")
     register(router)
 
@@ -48,8 +50,15 @@ def client(extra: Path) -> TestClient:
 
     app = Starlette()
     app.add_route("/{path:path}", answer)
-    config = SimpleNamespace(tenant="00000000-0000-0000-0000-000000000001")
-    app.state.emulator = SimpleNamespace(registry=Registry([ASSETS, extra]), config=config)
+    config = SimpleNamespace(
+        tenant="00000000-0000-0000-0000-000000000001",
+        subscription="s",
+        resource_group="g",
+        workspace="local",
+    )
+    store = Store(tmp_path / "store.sqlite")
+    registry = Registry([ASSETS, extra])
+    app.state.emulator = SimpleNamespace(registry=registry, config=config, store=store)
     return TestClient(app, base_url="https://eastus.api.azureml.ms")
 
 
@@ -214,9 +223,9 @@ def test_the_environment_of_the_steps_exists(client: TestClient) -> None:
 
 
 def test_what_is_not_emulated_says_so(client: TestClient) -> None:
-    response = client.get(PLACE + "/data/things/versions/1")
+    response = client.get(PLACE + "/featuresets/things/versions/1")
     assert response.status_code == 501
-    assert "/data/things" in response.json()["error"]["message"]
+    assert "/featuresets/things" in response.json()["error"]["message"]
 
 
 def test_the_sdk_reads_models(registry_client: "MLClient") -> None:

@@ -25,7 +25,8 @@ def endpoint(name: str) -> "ManagedOnlineEndpoint":
 def submit(client: "MLClient", text: str) -> str:
     from azure.ai.ml import command
 
-    job: Command = command(command=text, environment="azureml:any:1", compute="local")
+    image = "azureml://registries/azureml/environments/acft-hf-nlp-gpu/labels/latest"
+    job: Command = command(command=text, environment=image, compute="local")
     return str(client.jobs.create_or_update(job).name)
 
 

@@ -1,6 +1,7 @@
 """The workspace, its datastores and its computes, through the unmodified SDK."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -92,3 +93,74 @@ def test_an_operation_that_is_not_emulated_says_so_by_name(emulator: RunningEmul
     )
     assert answer.status_code == 501
     assert "POST /subscriptions/x/somethingElse" in answer.json()["error"]["message"]
+
+
+def test_a_second_workspace_has_assets_of_its_own(
+    emulator: RunningEmulator, ml_client: "MLClient", tmp_path: Path
+) -> None:
+    from azure.ai.ml import MLClient
+    from azure.ai.ml.entities import Data, Workspace
+
+    asked = Workspace(name="second", location="eastus", display_name="Two", tags={"a": "b"})
+    made = ml_client.workspaces.begin_create(asked).result()
+    assert (made.display_name, made.tags["a"]) == ("Two", "b")
+    assert {"second", ml_client.workspace_name} <= {w.name for w in ml_client.workspaces.list()}
+    everywhere = ml_client.workspaces.list(scope="subscription")
+    assert "second" in {w.name for w in everywhere}
+    second = MLClient(
+        DefaultAzureCredential(),
+        ml_client.subscription_id,
+        ml_client.resource_group_name,
+        "second",
+        enable_telemetry=False,
+    )
+    (tmp_path / "rows.csv").write_text("a\n")
+    data = Data(name="apart", version="1", path=str(tmp_path / "rows.csv"), type="uri_file")
+    assert "/workspaces/second/datastores/" in str(second.data.create_or_update(data).path)
+    with pytest.raises(ResourceNotFoundError):
+        ml_client.data.get("apart", version="1")
+    made.description = "changed"
+    assert ml_client.workspaces.begin_update(made).result().description == "changed"
+    ml_client.workspaces.begin_delete("second", delete_dependent_resources=True).result()
+    with pytest.raises(ResourceNotFoundError, match="ARMResourceNotFoundFix"):
+        ml_client.workspaces.get("second")
+
+
+def test_the_configured_workspace_stays(ml_client: "MLClient") -> None:
+    with pytest.raises(HttpResponseError, match="started with"):
+        ml_client.workspaces.begin_delete(
+            ml_client.workspace_name, delete_dependent_resources=False
+        ).result()
+
+
+def test_a_hub_is_refused_by_name(ml_client: "MLClient") -> None:
+    from azure.ai.ml.entities import Hub
+
+    with pytest.raises(HttpResponseError, match="kind hub") as refused:
+        ml_client.workspaces.begin_create(Hub(name="a-hub", location="eastus")).result()
+    assert refused.value.status_code == 501
+
+
+def test_a_connection_keeps_its_secret(ml_client: "MLClient") -> None:
+    from azure.ai.ml.entities import PatTokenConfiguration, WorkspaceConnection
+
+    connection = WorkspaceConnection(
+        name="feed",
+        type="python_feed",
+        target="https://feed.example.test",
+        credentials=PatTokenConfiguration(pat="hidden"),
+    )
+    ml_client.connections.create_or_update(connection)
+    stored: Any = ml_client.connections.get("feed")
+    assert stored.credentials.pat is None
+    secrets: Any = ml_client.connections._operation.list_secrets(
+        connection_name="feed",
+        **ml_client.connections._scope_kwargs,
+        workspace_name=str(ml_client.workspace_name),
+    )
+    assert secrets.properties.credentials.pat == "hidden"
+    assert ml_client.connections.get("feed").target == "https://feed.example.test"
+    assert [c.name for c in ml_client.connections.list()] == ["feed"]
+    ml_client.connections.delete("feed")
+    with pytest.raises(ResourceNotFoundError, match="Connection feed can't be found"):
+        ml_client.connections.get("feed")

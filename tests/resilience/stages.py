@@ -131,7 +131,7 @@ class Stages:
 
         job = command(
             command=_WRITE_MODEL,
-            environment="azureml://registries/azureml/environments/sklearn-1.5/labels/latest",
+            environment="azureml://registries/azureml/environments/acft-hf-nlp-gpu/labels/latest",
             name=_JOB,
             outputs={"trained_model": Output(type="mlflow_model")},
         )

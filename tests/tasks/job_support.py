@@ -14,7 +14,7 @@ def submit(workspace: str, name: str, script: str, tags: dict[str, str] | None =
 
     job = command(
         command=script,
-        environment="azureml://registries/azureml/environments/sklearn-1.5/labels/latest",
+        environment="azureml://registries/azureml/environments/acft-hf-nlp-gpu/labels/latest",
         name=name,
         tags=tags or {},
     )

@@ -1,0 +1,101 @@
+"""What a step reads and writes, as files where its command finds them."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emulator.blob_store import BlobError
+from emulator.compute.mltable import MLTABLE, read_table
+from emulator.compute.outcome import StepError
+from emulator.compute.records import artifact_prefix
+from emulator.compute.values import FILE_TYPES, Data, Literal
+from emulator.http import AzureError
+from emulator.uris import local_path
+
+if TYPE_CHECKING:
+    from emulator.compute.step import StepJob
+    from emulator.core import Emulator
+
+DIRECT = "direct"
+"""The mode in which a command is given the address itself."""
+
+_KEPT = ("outputs", "logs")
+"""Folders beside the code that are kept with the job's artifacts, as Azure does."""
+
+
+def workspace_of_job(path: str) -> str:
+    """The path of the workspace that a job is in."""
+    return path.rpartition("/jobs/")[0]
+
+
+def input_files(emulator: "Emulator", job: "StepJob", folder: Path) -> dict[str, str | None]:
+    """Each input as the command sees it: a literal's text, or where its data is.
+
+    Data that is not mounted is copied below `folder`. Raises StepError for what is not there.
+    """
+    found: dict[str, str | None] = {}
+    for name, value in job.inputs.items():
+        if value is None or isinstance(value, Literal):
+            found[name] = value.text if value else None
+            continue
+        assert isinstance(value, Data)
+        mode = job.step.inputs[name].mode or value.mode
+        if mode == DIRECT:
+            found[name] = value.uri
+            continue
+        try:
+            path = _readable(emulator, job, name, value.uri)
+            found[name] = str(_in_mode(emulator, job, path, mode, folder / "inputs" / name))
+        except (AzureError, BlobError) as error:
+            raise StepError(f"Input {name} cannot be read: {error.message}") from error
+    return found
+
+
+def _readable(emulator: "Emulator", job: "StepJob", name: str, uri: str) -> Path:
+    path = local_path(emulator, uri, workspace_of_job(job.path))
+    if not path.exists():
+        raise StepError(
+            f"Input {name} cannot be read: {uri} does not exist in the workspace's "
+            "storage. Upload it, or correct the path."
+        )
+    return path
+
+
+def _in_mode(
+    emulator: "Emulator", job: "StepJob", path: Path, mode: str | None, target: Path
+) -> Path:
+    if mode in ("eval_mount", "eval_download") and (path / MLTABLE).is_file():
+        return read_table(emulator, path, target, workspace_of_job(job.path))
+    if mode not in ("download", "eval_download"):
+        return path
+    if path.is_dir():
+        shutil.copytree(path, target)
+        return target
+    target.mkdir(parents=True)
+    return Path(shutil.copy(path, target))
+
+
+def output_places(emulator: "Emulator", job: "StepJob") -> dict[str, str]:
+    """Where the command writes each output: a folder that is there, a file in one, an address."""
+    places = {}
+    for name, output in job.outputs.items():
+        if job.step.outputs[name].mode == DIRECT:
+            places[name] = output["uri"]
+            continue
+        try:
+            path = local_path(emulator, output["uri"], workspace_of_job(job.path))
+        except (AzureError, BlobError) as error:
+            raise StepError(f"Output {name} cannot be written: {error.message}") from error
+        folder = path.parent if output["type"] in FILE_TYPES else path
+        folder.mkdir(parents=True, exist_ok=True)
+        places[name] = str(path)
+    return places
+
+
+def keep_folders(emulator: "Emulator", name: str, work: Path) -> None:
+    """Keep what a job wrote into its folders `outputs` and `logs`, however it ended."""
+    for own in _KEPT:
+        if (work / own).is_dir():
+            prefix = f"{artifact_prefix(name)}/{own}"
+            target = emulator.blobs.path(emulator.config.artifact_container, prefix)
+            shutil.copytree(work / own, target, dirs_exist_ok=True)

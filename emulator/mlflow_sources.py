@@ -1,0 +1,62 @@
+"""Where the files of a registered model are: MLflow's addresses and Azure ML's, both ways."""
+
+import re
+from typing import TYPE_CHECKING
+
+from emulator.http import AzureError
+from emulator.store import Resource
+from emulator.uris import local_path
+
+if TYPE_CHECKING:
+    from emulator.core import Emulator
+
+_RUN = re.compile(r".*/runs/(?P<run>[^/]+)/artifacts(?:/(?P<path>.*))?")
+_PROXIED = re.compile(r"mlflow-artifacts:/+(?P<path>.*)")
+_UPLOADED = re.compile(r"azureml://artifacts/(?P<path>.*)")
+_OF_A_RUN = re.compile(
+    r".*/datastores/workspaceartifactstore/paths/ExperimentRun/dcid\.([^/]+)/(.*)"
+)
+
+
+def model_uri(emulator: "Emulator", source: str) -> str:
+    """The address in the workspace's storage of what a client registers as a model.
+
+    Raises AzureError for one that is not in it.
+    """
+    if match := _RUN.fullmatch(source):
+        return _artifact(emulator, f"ExperimentRun/dcid.{match['run']}/{match['path'] or ''}")
+    if match := _PROXIED.fullmatch(source) or _UPLOADED.fullmatch(source):
+        return _artifact(emulator, match["path"])
+    if source.startswith("azureml:"):
+        local_path(emulator, source)
+        return source
+    raise AzureError(
+        400,
+        "UserError",
+        f"The local Azure ML registers models from runs and from the workspace's storage, not "
+        f"from {source}.",
+    )
+
+
+def _artifact(emulator: "Emulator", path: str) -> str:
+    config = emulator.config
+    return (
+        f"azureml://subscriptions/{config.subscription}/resourceGroups/{config.resource_group}"
+        f"/workspaces/{config.workspace}/datastores/workspaceartifactstore/paths/{path}"
+    )
+
+
+def download_uri(emulator: "Emulator", version: Resource, in_job: bool) -> str:
+    """Where MLflow reads a model's files: through the artifacts of its run, or where they lie."""
+    uri: str = version["properties"]["modelUri"]
+    match = _OF_A_RUN.fullmatch(uri)
+    if match is None or in_job:
+        return local_path(emulator, uri).resolve().as_uri()
+    config = emulator.config
+    workspace = version["id"].partition("/models/")[0]
+    record = emulator.store.document("runs").get(match[1]) or {}
+    experiment = record.get("experiment") or "Default"
+    return (
+        f"azureml://{config.api_host}/mlflow/v2.0{workspace}/experiments/{experiment}"
+        f"/runs/{match[1]}/artifacts/{match[2]}"
+    )

@@ -1,0 +1,252 @@
+"""What the pages show, read from the store; nothing secret is among it."""
+
+import re
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from emulator.clock import CLOCK
+from emulator.pages.graph import Drawing, Node, draw
+from emulator.store import Resource
+
+if TYPE_CHECKING:
+    from emulator.core import Emulator
+
+LIVE = ("NotStarted", "Queued", "Preparing", "Provisioning", "Starting", "Running", "Finalizing",
+        "CancelRequested")  # fmt: skip
+SIGNS = {"Completed": "✓", "Succeeded": "✓", "Failed": "✗", "Canceled": "⊘", "Running": "●"}
+_SIBLING = re.compile(r"\$\{\{\s*parent\.jobs\.([\w-]+)\.outputs")
+MOST_LOG_BYTES = 64 << 10
+
+
+def jobs(emulator: "Emulator", state: str = "", skip: int = 0, most: int = 50) -> dict[str, Any]:
+    """One page of the jobs that are not steps of others, newest first."""
+    found = [
+        job
+        for job in reversed(emulator.store.children(f"{emulator.config.workspace_path}/jobs"))
+        if "azureml.parentrunid" not in (job["properties"].get("properties") or {})
+    ]
+    states = sorted({job["properties"]["status"] for job in found})
+    wanted = [job for job in found if not state or job["properties"]["status"] == state]
+    page = [job_line(emulator, job) for job in wanted[skip : skip + most]]
+    return {"jobs": page, "states": states, "total": len(wanted), "skip": skip, "most": most}
+
+
+def job_line(emulator: "Emulator", job: Resource) -> dict[str, Any]:
+    properties = job["properties"]
+    run = emulator.store.document("runs").get(job["name"]) or {}
+    return {
+        "name": job["name"],
+        "display": properties.get("displayName") or job["name"],
+        "type": properties.get("jobType"),
+        "state": properties.get("status"),
+        "experiment": properties.get("experimentName"),
+        "created": job["systemData"]["createdAt"][:19].replace("T", " "),
+        "duration": _duration(run.get("startTimeUtc"), run.get("endTimeUtc")),
+    }
+
+
+def job(emulator: "Emulator", name: str) -> dict[str, Any] | None:
+    """All of one job: its line, what went in and out, its graph, its children, its logs."""
+    resource = emulator.store.get(f"{emulator.config.workspace_path}/jobs/{name}")
+    if resource is None:
+        return None
+    properties = resource["properties"]
+    run = emulator.store.document("runs").get(resource["name"]) or {}
+    children = _children(emulator, resource["name"])
+    error = run.get("error") or {}
+    container = emulator.config.artifact_container
+    logs = [log for log in run.get("logs", []) if emulator.blobs.get(container, log)]
+    prefix = f"ExperimentRun/dcid.{resource['name']}/"
+    return {
+        **job_line(emulator, resource),
+        "command": properties.get("command"),
+        "compute": (properties.get("computeId") or "").rpartition("/")[2],
+        "environment": properties.get("environmentId"),
+        "inputs": _items(properties.get("inputs")),
+        "outputs": _items(properties.get("outputs")),
+        "tags": properties.get("tags") or {},
+        "error": f"{error.get('code')}: {error.get('message')}" if error else None,
+        "children": [job_line(emulator, child) for child in children],
+        "graph": _graph(properties.get("jobs") or {}, children) if children else None,
+        "logs": [log.removeprefix(prefix) for log in logs],
+        "live": properties.get("status") in LIVE,
+        "parent": run.get("parent"),
+    }
+
+
+def log(emulator: "Emulator", name: str, path: str) -> str | None:
+    """The end of one of a job's logs; None for what is none of them."""
+    run = emulator.store.document("runs").get(name) or {}
+    wanted = f"ExperimentRun/dcid.{name}/{path}"
+    if wanted not in run.get("logs", []):
+        return None
+    blob = emulator.blobs.get(emulator.config.artifact_container, wanted)
+    if blob is None:
+        return None
+    with blob.file.open("rb") as file:
+        file.seek(max(0, blob.size - MOST_LOG_BYTES))
+        return file.read().decode("utf-8", "replace")
+
+
+def _children(emulator: "Emulator", name: str) -> list[Resource]:
+    """The jobs below a job, however deep."""
+    found = []
+    for child in (emulator.store.document("runs").get(name) or {}).get("children", []):
+        resource = emulator.store.get(f"{emulator.config.workspace_path}/jobs/{child}")
+        if resource is not None:
+            found += [resource, *_children(emulator, child)]
+    return found
+
+
+def _graph(jobs: dict[str, Any], children: list[Resource]) -> Drawing:
+    """The steps that have a job, and the nodes of the pipeline that have none yet."""
+    nodes: dict[str, Node] = {}
+    writers: dict[str, str] = {}
+    for child in children:
+        properties = child["properties"]
+        own = properties["properties"]
+        if properties["jobType"] != "Command":
+            continue
+        key = own["azureml.nodepath"]
+        reused = str(own.get("azureml.isreused", "")).lower() == "true"
+        nodes[key] = Node(key, properties["status"], child["name"], reused)
+        for output in (properties.get("outputs") or {}).values():
+            if "/ExperimentRun/" not in output.get("uri", ""):
+                writers[output.get("uri", "").rstrip("/")] = key
+    for child in children:
+        key = child["properties"]["properties"]["azureml.nodepath"]
+        if key in nodes:
+            nodes[key].reads = _read(child, writers) - {key}
+    begun = {key.partition("/")[0] for key in nodes}
+    for name, node in jobs.items():
+        if name not in begun:
+            bound = set(_SIBLING.findall(str((node or {}).get("inputs"))))
+            reads = {key for key in nodes if key.partition("/")[0] in bound} | bound
+            nodes[name] = Node(name, "NotStarted", reads=reads)
+    return draw(nodes.values())
+
+
+def _read(child: Resource, writers: dict[str, str]) -> set[str]:
+    uris = [str(i.get("uri") or "") for i in (child["properties"].get("inputs") or {}).values()]
+    return {key for uri in uris for written, key in writers.items() if uri.startswith(written)}
+
+
+def _items(given: dict[str, Any] | None) -> list[tuple[str, str, str]]:
+    """Name, type and value of inputs or outputs."""
+    found = []
+    for name, item in (given or {}).items():
+        if isinstance(item, dict):
+            kind = item.get("jobInputType") or item.get("jobOutputType") or ""
+            found.append((name, kind, str(item.get("value", item.get("uri")) or "")))
+    return found
+
+
+def endpoints(emulator: "Emulator") -> list[dict[str, Any]]:
+    store, found = emulator.store, []
+    for endpoint in store.children(f"{emulator.config.workspace_path}/onlineEndpoints"):
+        properties = endpoint["properties"]
+        deployments = [
+            {
+                "name": deployment["name"],
+                "state": deployment["properties"]["provisioningState"],
+                "model": _model(deployment["properties"].get("model")),
+                "share": (properties.get("traffic") or {}).get(deployment["name"], 0),
+                "mirror": (properties.get("mirrorTraffic") or {}).get(deployment["name"], 0),
+                "size": deployment["properties"].get("instanceType"),
+            }
+            for deployment in store.children(f"{endpoint['id']}/deployments")
+        ]
+        found.append(
+            {
+                "name": endpoint["name"],
+                "state": properties["provisioningState"],
+                "auth": properties["authMode"],
+                "uri": properties["scoringUri"],
+                "deployments": deployments,
+            }
+        )
+    return found
+
+
+def _model(model: Any) -> str:
+    reference = str(
+        (model.get("assetId") or model.get("path")) if isinstance(model, dict) else model
+    )
+    parts = reference.split("/")
+    return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2] == "versions" else reference
+
+
+def assets(emulator: "Emulator") -> dict[str, list[dict[str, Any]]]:
+    """Names and versions of each kind of asset that the workspace keeps."""
+    found = {}
+    for kind in ("models", "data", "components", "environments"):
+        containers = emulator.store.children(f"{emulator.config.workspace_path}/{kind}")
+        found[kind] = [
+            {
+                "name": container["name"],
+                "versions": [
+                    version["name"]
+                    for version in emulator.store.children(f"{container['id']}/versions")
+                ],
+                "archived": bool(container["properties"].get("isArchived")),
+            }
+            for container in containers
+            if not container["name"].startswith("azureml_anonymous")
+        ]
+    return found
+
+
+def computes(emulator: "Emulator") -> list[dict[str, Any]]:
+    found = []
+    for compute in emulator.store.children(f"{emulator.config.workspace_path}/computes"):
+        properties = compute["properties"]
+        details = properties.get("properties") or {}
+        scale = details.get("scaleSettings") or {}
+        found.append(
+            {
+                "name": compute["name"],
+                "type": properties.get("computeType"),
+                "size": details.get("vmSize"),
+                "state": details.get("state") or properties.get("provisioningState"),
+                "nodes": details.get("currentNodeCount", 1),
+                "most": scale.get("maxNodeCount", 1),
+            }
+        )
+    return found
+
+
+def schedules(emulator: "Emulator") -> list[dict[str, Any]]:
+    return [
+        {
+            "name": schedule["name"],
+            "enabled": bool(schedule["properties"].get("isEnabled", True)),
+            "trigger": _trigger(schedule["properties"].get("trigger") or {}),
+        }
+        for schedule in emulator.store.children(f"{emulator.config.workspace_path}/schedules")
+    ]
+
+
+def _trigger(trigger: dict[str, Any]) -> str:
+    zone = trigger.get("timeZone") or "UTC"
+    if str(trigger.get("triggerType")).lower() == "cron":
+        return f"cron {trigger.get('expression')} ({zone})"
+    return f"every {trigger.get('interval')} {trigger.get('frequency')} ({zone})"
+
+
+def counts(emulator: "Emulator") -> dict[str, int]:
+    base = emulator.config.workspace_path
+    kinds = {"onlineEndpoints": "endpoints"} | dict.fromkeys(
+        ("models", "data", "components", "computes", "schedules"), ""
+    )
+    steps_and_jobs = {"jobs": jobs(emulator, most=0)["total"]}
+    return steps_and_jobs | {
+        word or kind: len(emulator.store.children(f"{base}/{kind}")) for kind, word in kinds.items()
+    }
+
+
+def _duration(start: str | None, end: str | None) -> str:
+    if not start:
+        return ""
+    last = datetime.fromisoformat(end) if end else CLOCK.now()
+    length = last - datetime.fromisoformat(start)
+    return str(timedelta(seconds=round(length.total_seconds())))

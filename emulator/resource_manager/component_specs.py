@@ -1,0 +1,54 @@
+"""The specs of components as the service keeps and answers them."""
+
+from typing import Any
+
+Spec = dict[str, Any]
+
+_CHANGEABLE = frozenset({"display_name", "description", "tags", "$schema", "version", "name"})
+_SCHEMA = "https://azuremlschemas.azureedge.net/latest/{type}Component.schema.json"
+_TEXTS = ("optional", "default", "min", "max")
+
+
+def normalise(spec: Spec, name: str, version: str) -> None:
+    """Fill in and rewrite a client's spec as the service does: booleans and numbers are text."""
+    kind = str(spec.get("type") or "command")
+    spec.update(type=kind, name=name, version=version)
+    spec.setdefault("display_name", name)
+    spec.setdefault("$schema", _SCHEMA.format(type=kind))
+    spec["is_deterministic"] = _text(spec.get("is_deterministic", True))
+    for declared in _declarations(spec, "inputs"):
+        declared.setdefault("optional", False)
+        declared.update({key: _text(declared[key]) for key in _TEXTS if key in declared})
+    for declared in _declarations(spec, "outputs"):
+        declared.update({key: _text(declared[key]) for key in _TEXTS if key in declared})
+    if kind == "command":
+        resources = spec.get("resources")
+        spec["resources"] = dict(resources) if isinstance(resources, dict) else {}
+        spec["resources"].setdefault("instance_count", 1)
+        spec["resources"]["instance_count"] = _text(spec["resources"]["instance_count"])
+
+
+def changed_field(old: Spec, new: Spec) -> str | None:
+    """The first field that differs and may not; None when the specs say the same."""
+    fields = [key for key in (*old, *new) if key not in _CHANGEABLE]
+    return next((key for key in fields if _same(old.get(key)) != _same(new.get(key))), None)
+
+
+def _declarations(spec: Spec, ports: str) -> list[Spec]:
+    declared = spec.get(ports)
+    values = declared.values() if isinstance(declared, dict) else ()
+    return [value for value in values if isinstance(value, dict)]
+
+
+def _text(value: Any) -> Any:
+    """A boolean or number as the service writes it; anything else as it is."""
+    return str(value) if isinstance(value, bool | int | float) else value
+
+
+def _same(value: Any) -> Any:
+    """A value to compare: no section and an empty one say the same, and so do all ids of one."""
+    if value in ({}, [], ""):
+        return None
+    if isinstance(value, str):
+        return value.removeprefix("azureml:").lower() if "/subscriptions/" in value else value
+    return value

@@ -1,0 +1,177 @@
+"""Deployments of the template with which the SDK makes a workspace.
+
+No other template is deployed here: the resource manager's template language is not emulated.
+"""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from emulator.http import AzureError, Router, emulator_of, json_body, request_id, timestamp
+from emulator.resource_manager.resources import properties_of
+from emulator.resource_manager.workspaces import put_workspace
+from emulator.store import Resource
+
+_DEPLOYMENT = (
+    "/subscriptions/{subscription}/resourceGroups/{resource_group}"
+    "/providers/Microsoft.Resources/deployments/{deployment}"
+)
+_WORKSPACE = "Microsoft.MachineLearningServices/workspaces"
+_NAMESPACES = (
+    "Microsoft.Insights/components",
+    "Microsoft.KeyVault/vaults",
+    "Microsoft.OperationalInsights/workspaces",
+    "Microsoft.ContainerRegistry/registries",
+    "Microsoft.Storage/storageAccounts",
+)
+_PROPERTIES = {
+    "friendlyName": "friendlyName",
+    "description": "description",
+    "publicNetworkAccess": "publicNetworkAccess",
+    "imageBuildCompute": "imageBuildCompute",
+    "systemDatastoresAuthMode": "systemDatastoresAuthMode",
+    "managedNetwork": "managedNetwork",
+    "serverless_compute_settings": "serverlessComputeSettings",
+}
+"""The template's parameters that a workspace's properties are."""
+_BOOLEANS = {"confidential_data": "hbiWorkspace", "enable_data_isolation": "enableDataIsolation"}
+
+
+def register(router: Router) -> None:
+    router.operation("Deployments_CreateOrUpdate", "PUT", _DEPLOYMENT)(_deploy)
+
+    @router.operation("Deployments_Get", "GET", _DEPLOYMENT)
+    async def get_deployment(request: Request) -> Response:
+        return JSONResponse(_deployment(request))
+
+    short = _DEPLOYMENT.replace("/providers/Microsoft.Resources", "")
+
+    @router.operation("DeploymentOperations_List", "GET", short + "/operations")
+    async def list_operations(request: Request) -> Response:
+        return JSONResponse({"value": [_operation(_deployment(request))]})
+
+    for namespace in _NAMESPACES:
+        _register_by_name(router, namespace)
+
+
+def _register_by_name(router: Router, namespace: str) -> None:
+    """Resources of other providers have a name in a workspace, and nothing behind it."""
+    path = (
+        "/subscriptions/{subscription}/resourceGroups/{resource_group}"
+        f"/providers/{namespace}/{{resource}}"
+    )
+
+    @router.operation("Resources_GetById", "GET", path)
+    async def get_by_id(request: Request) -> Response:
+        return JSONResponse(
+            {
+                "id": request.url.path,
+                "name": request.path_params["resource"],
+                "type": namespace,
+                "location": emulator_of(request).config.location,
+                "properties": {},
+            }
+        )
+
+    @router.operation("Resources_DeleteById", "DELETE", path)
+    async def delete_by_id(request: Request) -> Response:
+        return Response(status_code=204)
+
+
+async def _deploy(request: Request) -> Response:
+    body = properties_of(await json_body(request))
+    template, parameters = body.get("template"), body.get("parameters")
+    resources = template.get("resources") if isinstance(template, dict) else None
+    kinds = [r.get("type") for r in resources or () if isinstance(r, dict)]
+    if _WORKSPACE not in kinds:
+        raise AzureError(
+            501,
+            "OperationNotSupported",
+            "The local Azure ML deploys the template of a workspace only, not one of "
+            f"{', '.join(sorted(set(map(str, kinds)))) or 'nothing'}. Nothing was changed.",
+        )
+    pairs = parameters.items() if isinstance(parameters, dict) else ()
+    given = {name: p.get("value") for name, p in pairs if isinstance(p, dict)}
+    path = _workspace_path(request, str(given.get("workspaceName")))
+    put_workspace(request, path, _workspace(given), _properties(request, given))
+    resource: Resource = {
+        "id": request.url.path,
+        "name": request.path_params["deployment"],
+        "type": "Microsoft.Resources/deployments",
+        "properties": {
+            "provisioningState": "Succeeded",
+            "correlationId": request_id(),
+            "timestamp": timestamp(),
+            "duration": "PT0S",
+            "mode": "Incremental",
+            "outputResources": [{"id": path}],
+        },
+    }
+    emulator_of(request).store.put(request.url.path, resource)
+    return JSONResponse(resource, 201)
+
+
+def _workspace(given: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "location": given.get("location"),
+        "tags": given.get("tagValues"),
+        "kind": given.get("kind"),
+    }
+
+
+def _properties(request: Request, given: dict[str, Any]) -> dict[str, Any]:
+    properties = {target: given[name] for name, target in _PROPERTIES.items() if given.get(name)}
+    for name, target in _BOOLEANS.items():
+        properties[target] = str(given.get(name)).lower() == "true"
+    for option, kind, target in (
+        ("keyVault", "Microsoft.KeyVault/vaults", "keyVault"),
+        ("applicationInsights", "Microsoft.Insights/components", "applicationInsights"),
+        ("containerRegistry", "Microsoft.ContainerRegistry/registries", "containerRegistry"),
+    ):
+        if given.get(f"{option}Option") != "none" and given.get(f"{option}Name"):
+            subscription = request.path_params["subscription"]
+            group = given.get(f"{option}ResourceGroupName") or request.path_params["resource_group"]
+            properties[target] = (
+                f"/subscriptions/{subscription}/resourceGroups/{group}"
+                f"/providers/{kind}/{given[f'{option}Name']}"
+            )
+    return properties
+
+
+def _workspace_path(request: Request, name: str) -> str:
+    parameters = request.path_params
+    return (
+        f"/subscriptions/{parameters['subscription']}/resourceGroups/"
+        f"{parameters['resource_group']}/providers/{_WORKSPACE}/{name}"
+    )
+
+
+def _deployment(request: Request) -> Resource:
+    path = _DEPLOYMENT.format(**request.path_params)
+    deployment = emulator_of(request).store.get(path)
+    if deployment is None:
+        name = request.path_params["deployment"]
+        raise AzureError(404, "DeploymentNotFound", f"Deployment '{name}' could not be found.")
+    return deployment
+
+
+def _operation(deployment: Resource) -> Resource:
+    target = deployment["properties"]["outputResources"][0]["id"]
+    return {
+        "id": f"{deployment['id']}/operations/workspace",
+        "operationId": "workspace",
+        "properties": {
+            "provisioningOperation": "Create",
+            "provisioningState": "Succeeded",
+            "timestamp": deployment["properties"]["timestamp"],
+            "duration": deployment["properties"]["duration"],
+            "serviceRequestId": deployment["properties"]["correlationId"],
+            "statusCode": "OK",
+            "targetResource": {
+                "id": target,
+                "resourceType": _WORKSPACE,
+                "resourceName": target.rpartition("/")[2],
+            },
+        },
+    }

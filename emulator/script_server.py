@@ -1,0 +1,168 @@
+"""A scoring script behind HTTP: `python -P script_server.py --script score.py`.
+
+Run by its path with the Python of the deployment's environment, which holds what its user asked
+for and nothing else: so only the standard library is used here. -P keeps the folder of this file
+from being imported from.
+
+Prints `LISTENING <port>` once the port is bound; GET /health answers 503 until the script's
+`init()` has returned, then 200. A script that cannot be started ends the process. POST /score
+calls `run(data)` with the request's body as text, as the real service's inference server does: the
+result is answered as JSON, an exception in `run` is a 500 and its trace goes to the log. The
+process ends when the one that started it ends.
+"""
+
+import argparse
+import json
+import os
+import runpy
+import sys
+import threading
+import time
+import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
+PARENT_CHECK_SECONDS = 2.0
+
+
+class Script:
+    """The functions of a scoring script, loaded but not initialised."""
+
+    def __init__(self, file: Path) -> None:
+        sys.path.insert(0, str(file.parent))
+        names = runpy.run_path(str(file), run_name="entry_module")
+        for name in ("init", "run"):
+            if not callable(names.get(name)):
+                sys.exit(f"The scoring script {file.name} defines no function {name}().")
+        self.init = names["init"]
+        self._run = names["run"]
+
+    def run(self, method: str, query: str, body: bytes) -> Any:
+        """What the script answers to a request."""
+        if method == "GET":
+            return self._run(**dict(parse_qsl(query)))
+        text = body.decode("utf-8")
+        # A decorator that knows the parameters' schema wants them by name.
+        if hasattr(self._run, "__wrapped__"):
+            return self._run(**json.loads(text))
+        return self._run(text)
+
+
+def encode(result: Any) -> tuple[int, bytes, str]:
+    """Status, content and type of an answer; responses of Flask and its kin pass as they are."""
+    if hasattr(result, "get_data") and hasattr(result, "status_code"):
+        kind = getattr(result, "mimetype", None) or "application/json"
+        return int(result.status_code), result.get_data(), kind
+    return 200, json.dumps(result).encode(), "application/json"
+
+
+class Server(ThreadingHTTPServer):
+    """`script` is None until its init() has returned."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.script: Script | None = None
+        self.slots = threading.Semaphore(int(os.environ.get("WORKER_COUNT") or 1))
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        if path == "/health":
+            ready = self.server.script is not None
+            self._answer(200 if ready else 503, b"{}", "application/json")
+        elif path == "/":
+            self._answer(200, b"Healthy", "text/html; charset=utf-8")
+        elif path == "/score":
+            self._score()
+        else:
+            self._answer(404, b"Not Found", "text/plain")
+
+    def do_POST(self) -> None:
+        if urlsplit(self.path).path == "/score":
+            self._score()
+        else:
+            self._answer(404, b"Not Found", "text/plain")
+
+    def _score(self) -> None:
+        began = time.monotonic()
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        script = self.server.script
+        failed = False
+        if script is None:
+            self._answer(503, b'{"message": "The script is being initialised."}', "text/plain")
+            return
+        try:
+            with self.server.slots:
+                result = script.run(self.command, urlsplit(self.path).query, body)
+            status, content, kind = encode(result)
+        except Exception:
+            traceback.print_exc()
+            failed = True
+            status, kind = 500, "application/json"
+            content = json.dumps({"message": FAILED}).encode()
+        milliseconds = (time.monotonic() - began) * 1000
+        print(f"{self.command} /score {status} {milliseconds:.3f}ms {len(content)}", flush=True)
+        headers = {
+            "x-ms-run-function-failed": str(failed),
+            "x-ms-run-fn-exec-ms": f"{milliseconds:.3f}",
+        }
+        self._answer(status, content, kind, headers)
+
+    def _answer(
+        self, status: int, content: bytes, kind: str, headers: "dict[str, str] | None" = None
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Health checks would fill the log; requests to /score have their own line."""
+
+
+def end_with(parent: int) -> None:
+    """Wait until the parent process is gone, then end this one."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_SECONDS)
+    os._exit(1)
+
+
+def main() -> None:
+    parent = os.getppid()
+    parser = argparse.ArgumentParser(prog="script_server")
+    parser.add_argument("--script", type=Path, required=True, help="the scoring script")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    a = parser.parse_args()
+    server = Server(a.port)
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(3600,), daemon=True).start()
+    print(f"LISTENING {server.server_address[1]}", flush=True)
+    if not a.script.is_file():
+        sys.exit(f"The scoring script {a.script} is not in the deployment's code folder.")
+    began = time.monotonic()
+    print(f"Invoking user's init function of {a.script.name}", flush=True)
+    script = Script(a.script.resolve())
+    script.init()
+    server.script = script
+    print(
+        f"Users's init has completed successfully in {time.monotonic() - began:.1f} s", flush=True
+    )
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

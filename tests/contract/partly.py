@@ -1,0 +1,16 @@
+"""What is emulated, but not all of it."""
+
+PARTLY = {
+    "Jobs_CreateOrUpdate": "command and pipeline jobs; sweep, AutoML, Spark and labeling jobs "
+    "answer 501",
+    "OnlineDeployments_CreateOrUpdate": "no containers: images are named in the log and not used",
+    "EnvironmentVersions_CreateOrUpdate": "images and build contexts are kept and not used",
+    "BlockBlob_Upload": "block blobs; page and append blobs answer 501",
+    "Blob_GetProperties": "no snapshots, versions or leases",
+    "Container_ListBlobs": "the delimiter is `/`; `include` knows metadata and uncommittedblobs",
+    "Workspaces_Get": "one account's workspaces, without key vault, registry and insights behind "
+    "them",
+    "Identity_Token": "client credentials; no user signs in",
+    "MLflow_logged-models_search": "finds none: models are artifacts of their runs",
+}
+"""An operation, and what of it is missing."""

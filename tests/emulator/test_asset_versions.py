@@ -1,0 +1,172 @@
+"""Environments, components and models as users version them through the unmodified SDK."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+
+def component(name: str, command: str = "echo ${{inputs.count}}", **options: Any) -> Any:
+    from azure.ai.ml import Input
+    from azure.ai.ml import command as command_of
+    from azure.ai.ml.entities import Environment
+
+    inputs: dict[str, Any] = {
+        "count": Input(type="number", default=2.5),
+        "loud": Input(type="boolean", default=True),
+        "note": Input(type="string", optional=True),
+    }
+    environment = Environment(name="component-env", version="1", image="example.test/image")
+    return command_of(
+        name=name, command=command, inputs=inputs, environment=environment, **options
+    ).component
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "main.py").write_text("print(1)\n")
+    return folder
+
+
+def test_an_environment_without_a_version_gets_a_new_one_only_when_it_changed(
+    ml_client: "MLClient",
+) -> None:
+    from azure.ai.ml.entities import Environment
+
+    versions = [
+        ml_client.environments.create_or_update(Environment(name="moving", image=image)).version
+        for image in ("example.test/1", "example.test/1", "example.test/2")
+    ]
+    assert versions == ["1", "1", "2"]
+    assert ml_client.environments.get("moving", label="latest").image == "example.test/2"
+    with pytest.raises(HttpResponseError) as refused:
+        ml_client.environments.create_or_update(
+            Environment(name="moving", version="1", image="example.test/3")
+        )
+    assert refused.value.status_code == 409
+
+
+def test_a_conda_file_and_a_build_context_come_back(ml_client: "MLClient", tmp_path: Path) -> None:
+    from azure.ai.ml.entities import BuildContext, Environment
+
+    conda = {"name": "x", "dependencies": ["python=3.11", {"pip": ["numpy"]}]}
+    environments = ml_client.environments
+    environments.create_or_update(
+        Environment(name="with-conda", version="1", image="example.test/1", conda_file=conda)
+    )
+    assert environments.get("with-conda", version="1").conda_file == conda
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    built = Environment(name="with-build", version="1", build=BuildContext(path=tmp_path))
+    environments.create_or_update(built)
+    assert "/LocalUpload/" in str(environments.get("with-build", version="1").build.path)
+
+
+def test_the_services_own_environments_are_found(ml_client: "MLClient") -> None:
+    listed = [e.name for e in ml_client.environments.list() if e.name.startswith("AzureML-")]
+    newest = ml_client.environments.get(listed[0], label="latest")
+    assert newest.image
+    with pytest.raises(ResourceNotFoundError, match="No environment exists for name: own-one"):
+        ml_client.environments.get("own-one", version="1")
+
+
+def test_a_component_comes_back_as_the_service_writes_it(ml_client: "MLClient", code: Path) -> None:
+    created = component("normalised", version="1", code=str(code))
+    ml_client.components.create_or_update(created)
+    resource = ml_client.components._get_component_version("normalised", "1")
+    spec = resource.properties.component_spec
+    assert spec["inputs"]["count"] == {"type": "number", "default": "2.5", "optional": "False"}
+    assert spec["inputs"]["loud"]["default"] == "True"
+    assert spec["inputs"]["note"]["optional"] == "True"
+    assert spec["resources"]["instance_count"] == "1"
+    assert spec["is_deterministic"] == "True"
+    assert spec["$schema"]
+    read = ml_client.components.get("normalised", version="1")
+    assert read.inputs["count"].default == 2.5
+    assert read.inputs["note"].optional is True
+
+
+def test_a_components_content_is_fixed_and_its_description_is_not(
+    ml_client: "MLClient", code: Path
+) -> None:
+    first = component("fixed", version="1", code=str(code))
+    ml_client.components.create_or_update(first)
+    again = component("fixed", version="1", code=str(code), description="now told")
+    assert ml_client.components.create_or_update(again).description == "now told"
+    (code / "main.py").write_text("print(2)\n")
+    with pytest.raises(HttpResponseError, match='since field "code" is immutable') as refused:
+        ml_client.components.create_or_update(component("fixed", version="1", code=str(code)))
+    assert refused.value.status_code == 400
+
+
+def test_component_versions_count_up_unless_nothing_changed(ml_client: "MLClient") -> None:
+    components = ml_client.components
+    for expected in ("1", "2"):
+        assert components.create_or_update(component("counting")).version == expected
+    same = components.create_or_update(component("counting"), skip_if_no_change=True)
+    assert same.version == "2"
+    assert components.get("counting").version == "2"
+    components.archive("counting", version="2")
+    assert [c.version for c in components.list(name="counting")] == ["1"]
+    assert components.get("counting").version == "1"
+    everything = components.list(name="counting", list_view_type="All")
+    assert {c.version for c in everything} == {"1", "2"}
+
+
+def test_an_anonymous_component_gets_the_services_own_version(ml_client: "MLClient") -> None:
+    versions = set()
+    for _ in range(2):
+        anonymous = component("unnamed")
+        created = ml_client.components.create_or_update(anonymous, is_anonymous=True)
+        sent = anonymous._get_rest_name_version()
+        assert created.name == sent[0] == "azureml_anonymous"
+        assert created.version != sent[1]
+        versions.add(created.version)
+    assert len(versions) == 1
+    found = ml_client.components.get("azureml_anonymous", version=versions.pop())
+    assert found.command == "echo ${{inputs.count}}"
+
+
+def test_a_component_is_downloaded_with_its_code(
+    ml_client: "MLClient", code: Path, tmp_path: Path
+) -> None:
+    ml_client.components.create_or_update(component("taken", version="1", code=str(code)))
+    ml_client.components.download("taken", tmp_path / "here", version="1")
+    assert (tmp_path / "here" / "code" / "main.py").read_text() == "print(1)\n"
+
+
+def test_models_are_listed_by_stage_and_downloaded(
+    ml_client: "MLClient", code: Path, tmp_path: Path
+) -> None:
+    from azure.ai.ml.entities import Model
+
+    for stage in ("Development", "Production"):
+        ml_client.models.create_or_update(Model(name="staged", path=str(code), stage=stage))
+    assert [m.version for m in ml_client.models.list("staged", stage="Production")] == ["2"]
+    ml_client.models.download("staged", "2", tmp_path / "models")
+    assert (tmp_path / "models" / "staged" / "code" / "main.py").exists()
+    with pytest.raises(ResourceNotFoundError, match="specified resource was not found"):
+        ml_client.models._model_container_operation.get(
+            name="never",
+            workspace_name=str(ml_client.workspace_name),
+            **ml_client.models._scope_kwargs,
+        )
+
+
+def test_what_is_not_emulated_is_refused_by_its_operations_name(ml_client: "MLClient") -> None:
+    for call, operation in (
+        (lambda: list(ml_client.batch_endpoints.list()), "BatchEndpoints_List"),
+        (lambda: list(ml_client.feature_sets.list()), "FeaturesetContainers_List"),
+        (
+            lambda: ml_client.workspaces.begin_provision_network().result(),
+            "ProvisionManagedNetwork",
+        ),
+    ):
+        with pytest.raises(HttpResponseError, match=operation) as refused:
+            call()
+        assert refused.value.status_code == 501

@@ -1,0 +1,232 @@
+"""Deployments with a scoring script of their own: `init()`, `run()`, and what can go wrong."""
+
+import json
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.emulator.running import RunningEmulator
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+    from azure.ai.ml.entities import ManagedOnlineDeployment
+
+SCRIPT = """
+    import json, logging, os, sys, time
+    from helper import double
+
+    def init():
+        global weights, model_dir
+        time.sleep(float(os.environ.get("INIT_SECONDS", "0")))
+        if os.environ.get("BROKEN"):
+            raise ValueError("the weights are broken")
+        model_dir = os.environ["AZUREML_MODEL_DIR"]
+        with open(os.path.join(model_dir, "weights", "weights.json")) as file:
+            weights = json.load(file)
+        logging.warning("ready with %s", weights)
+
+    def run(raw):
+        asked = json.loads(raw)
+        if "sleep" in asked:
+            time.sleep(asked["sleep"])
+        if "fail" in asked:
+            raise RuntimeError("the script cannot do this")
+        if "die" in asked:
+            os._exit(7)
+        if "text" in asked:
+            return "a text"
+        return {
+            "result": double(asked["x"]) * weights["factor"],
+            "pid": os.getpid(),
+            "name": os.environ.get("NAME"),
+            "place": os.path.basename(model_dir),
+        }
+"""
+ENDPOINT = "custom-scripts"
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scoring") / "src"
+    (folder / "onlinescoring").mkdir(parents=True)
+    (folder / "onlinescoring" / "score.py").write_text(textwrap.dedent(SCRIPT))
+    (folder / "onlinescoring" / "helper.py").write_text("def double(x):\n    return 2 * x\n")
+    (folder / "no_run.py").write_text("def init():\n    pass\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(ml_client: "MLClient", tmp_path_factory: pytest.TempPathFactory) -> str:
+    from azure.ai.ml.entities import Model
+
+    folder = tmp_path_factory.mktemp("model") / "weights"
+    folder.mkdir()
+    (folder / "weights.json").write_text('{"factor": 10}')
+    made = Model(name="weights", version="3", path=str(folder), type="custom_model")
+    return str(ml_client.models.create_or_update(made).id)
+
+
+@pytest.fixture(scope="module")
+def endpoint(ml_client: "MLClient", code: Path, model: str) -> Iterator[str]:
+    from azure.ai.ml.entities import ManagedOnlineEndpoint
+
+    ml_client.begin_create_or_update(ManagedOnlineEndpoint(name=ENDPOINT, auth_mode="key")).result()
+    deploy(ml_client, custom("blue", code, model, NAME="blue"))
+    yield ENDPOINT
+    ml_client.online_endpoints.begin_delete(ENDPOINT).result()
+
+
+def custom(
+    name: str,
+    code: Path,
+    model: str | None,
+    script: str = "onlinescoring/score.py",
+    **variables: str,
+) -> "ManagedOnlineDeployment":
+    from azure.ai.ml.entities import (
+        CodeConfiguration,
+        Environment,
+        ManagedOnlineDeployment,
+        OnlineRequestSettings,
+    )
+
+    return ManagedOnlineDeployment(
+        name=name,
+        endpoint_name=ENDPOINT,
+        model=model,
+        code_configuration=CodeConfiguration(code=str(code), scoring_script=script),
+        environment=Environment(image="mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu20.04:latest"),
+        environment_variables=variables,
+        instance_type="Standard_DS3_v2",
+        instance_count=1,
+        request_settings=OnlineRequestSettings(request_timeout_ms=3000),
+    )
+
+
+def deploy(client: "MLClient", deployment: "ManagedOnlineDeployment") -> Any:
+    return client.online_deployments.begin_create_or_update(deployment).result()
+
+
+def score(client: "MLClient", deployment: str, **body: Any) -> httpx.Response:
+    key = client.online_endpoints.get_keys(ENDPOINT).primary_key
+    return httpx.post(
+        f"https://{ENDPOINT}.eastus.inference.ml.azure.com/score",
+        json=body,
+        headers={"Authorization": f"Bearer {key}", "azureml-model-deployment": deployment},
+        timeout=30,
+    )
+
+
+def test_the_script_answers_with_its_model(
+    ml_client: "MLClient", endpoint: str, tmp_path: Path
+) -> None:
+    request = tmp_path / "request.json"
+    request.write_text('{"x": 3}')
+    answer = json.loads(
+        ml_client.online_endpoints.invoke(endpoint, request_file=request, deployment_name="blue")
+    )
+    assert answer["result"] == 60
+    assert answer["name"] == "blue"
+    assert answer["place"] == "3"  # .../azureml-models/weights/3, as in the cloud
+    shown = ml_client.online_deployments.get("blue", endpoint)
+    assert shown.code_configuration.scoring_script == "onlinescoring/score.py"
+    assert shown.provisioning_state == "Succeeded"
+
+
+def test_a_text_is_answered_as_json(ml_client: "MLClient", endpoint: str) -> None:
+    assert score(ml_client, "blue", text=1).json() == "a text"
+
+
+def test_an_exception_is_the_scripts_own_failure(ml_client: "MLClient", endpoint: str) -> None:
+    answer = score(ml_client, "blue", fail=1)
+    assert answer.status_code == 424
+    assert answer.headers["ms-azureml-model-error-statuscode"] == "500"
+    log = ml_client.online_deployments.get_logs("blue", endpoint, lines=100)
+    assert "RuntimeError: the script cannot do this" in log
+    assert "ready with {'factor': 10}" in log
+    stored = ml_client.online_deployments.get_logs(
+        "blue", endpoint, lines=100, container_type="storage-initializer"
+    )
+    assert "Model weights:3 is in place" in stored
+
+
+def test_a_request_may_take_its_time_out_and_no_longer(
+    ml_client: "MLClient", endpoint: str
+) -> None:
+    assert score(ml_client, "blue", x=1, sleep=0.2).status_code == 200
+    began = time.monotonic()
+    assert score(ml_client, "blue", x=1, sleep=4).status_code == 408
+    assert time.monotonic() - began < 3.8
+
+
+def test_a_process_that_died_is_started_again(
+    emulator: RunningEmulator, ml_client: "MLClient", endpoint: str, code: Path, model: str
+) -> None:
+    deploy(ml_client, custom("dies", code, model))
+    first = score(ml_client, "dies", x=1).json()["pid"]
+    assert score(ml_client, "dies", die=1).status_code in (424, 502)
+    assert score(ml_client, "dies", x=1).json()["pid"] != first
+    ml_client.online_deployments.begin_delete("dies", endpoint).result()
+    assert not psutil.pid_exists(first)
+    assert not list((emulator.state / "deployments" / ENDPOINT).glob("dies*"))
+
+
+@pytest.mark.parametrize(
+    ("script", "variables", "said"),
+    [
+        ("onlinescoring/score.py", {"BROKEN": "1"}, "ValueError: the weights are broken"),
+        ("no_run.py", {}, "defines no function run()"),
+    ],
+)
+def test_a_script_that_does_not_start(
+    ml_client: "MLClient",
+    endpoint: str,
+    code: Path,
+    model: str,
+    script: str,
+    variables: dict[str, str],
+    said: str,
+) -> None:
+    from azure.core.exceptions import HttpResponseError
+
+    with pytest.raises(HttpResponseError, match="User container has crashed or terminated"):
+        deploy(ml_client, custom("broken", code, model, script, **variables))
+    shown = ml_client.online_deployments.get("broken", endpoint)
+    assert shown.provisioning_state == "Failed"
+    assert said in ml_client.online_deployments.get_logs("broken", endpoint, lines=100)
+    # The other one goes on, and the next try mends it.
+    assert score(ml_client, "blue", x=1).json()["result"] == 20
+    deploy(ml_client, custom("broken", code, model))
+    assert score(ml_client, "broken", x=1).json()["result"] == 20
+    ml_client.online_deployments.begin_delete("broken", endpoint).result()
+
+
+def test_a_script_outside_of_its_code_is_refused(
+    ml_client: "MLClient", endpoint: str, code: Path, model: str
+) -> None:
+    from azure.core.exceptions import HttpResponseError
+
+    (code.parent / "outside.py").write_text("def init(): pass\ndef run(raw): return 1\n")
+    with pytest.raises(HttpResponseError, match="outside of its code"):
+        deploy(ml_client, custom("outside", code, model, "../outside.py"))
+
+
+def test_a_deployment_needs_no_model(ml_client: "MLClient", endpoint: str, tmp_path: Path) -> None:
+    script = tmp_path / "score.py"
+    script.write_text("def init(): pass\ndef run(raw): return raw.upper()\n")
+    deploy(ml_client, custom("nomodel", tmp_path, None, "score.py"))
+    assert score(ml_client, "nomodel", x="abc").json() == '{"X":"ABC"}'
+    ml_client.online_deployments.begin_delete("nomodel", endpoint).result()
+
+
+def test_an_idle_deployment_costs_no_cpu(ml_client: "MLClient", endpoint: str) -> None:
+    process = psutil.Process(score(ml_client, "blue", x=1).json()["pid"])
+    before = sum(process.cpu_times()[:2])
+    time.sleep(4)
+    assert sum(process.cpu_times()[:2]) - before < 0.02

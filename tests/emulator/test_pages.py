@@ -1,0 +1,167 @@
+"""The emulator's own pages over plain HTTP: what they show, and to whom."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from emulator.control_client import Control
+from emulator.pages.graph import Node, draw
+from tests.emulator.endpoint_support import create_endpoint
+from tests.emulator.running import RunningEmulator
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+
+class Browser:
+    """As much of a browser as these tests need: no proxy, one address."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.session = requests.Session()
+        self.session.trust_env = False
+
+    def get(self, path: str, **headers: str) -> requests.Response:
+        return self.session.get(self.url + path, headers=headers, timeout=10)
+
+    def post(self, path: str, form: dict[str, str], **headers: str) -> requests.Response:
+        return self.session.post(
+            self.url + path, data=form, headers=headers, timeout=20, allow_redirects=False
+        )
+
+    def token(self, path: str) -> str:
+        found = re.search(r'name="token" value="([^"]+)"', self.get(path).text)
+        assert found
+        return found[1]
+
+
+@pytest.fixture(scope="module")
+def browser(emulator: RunningEmulator) -> Browser:
+    return Browser(emulator.environment["HTTPS_PROXY"])
+
+
+@pytest.fixture(scope="module")
+def pipeline(ml_client: "MLClient") -> str:
+    """A pipeline of two steps, the second of which fails; its names are markup."""
+    from azure.ai.ml import Input, Output, command
+    from azure.ai.ml.dsl import pipeline
+    from azure.ai.ml.entities import Environment
+
+    environment = Environment(image="docker.io/library/python:3.11")
+    write = command(
+        command="echo '<script>alert(1)</script>' | tee ${{outputs.text}}/a",
+        outputs={"text": Output(type="uri_folder")},
+        environment=environment,
+    )
+    read = command(
+        command="cat ${{inputs.text}}/a; exit 3",
+        inputs={"text": Input(type="uri_folder")},
+        environment=environment,
+    )
+
+    @pipeline(default_compute="local", display_name="<b>two & steps</b>")  # type: ignore[call-overload,untyped-decorator]
+    def two_steps() -> None:
+        first = write()
+        read(text=first.outputs["text"])
+
+    job = ml_client.jobs.create_or_update(two_steps())
+    with pytest.raises(Exception, match="failed child jobs"):
+        ml_client.jobs.stream(job.name)
+    return str(job.name)
+
+
+@pytest.fixture(scope="module")
+def endpoint(ml_client: "MLClient", tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    made = create_endpoint(ml_client, tmp_path_factory.mktemp("page") / "model", "page-end", "blue")
+    yield made.name
+    ml_client.online_endpoints.begin_delete(made.name).result()
+
+
+def test_a_pipeline_is_shown_with_its_steps(browser: Browser, pipeline: str) -> None:
+    text = browser.get(f"/jobs/{pipeline}").text
+    assert "&lt;b&gt;two &amp; steps&lt;/b&gt;" in text
+    assert "<b>two" not in text
+    assert "✓ Completed" in text
+    assert "✗ Failed" in text
+    assert 'class="arrow"' in text
+    assert "Failed nodes: /read" in text or "Failed nodes" in text
+    assert pipeline in browser.get("/").text
+
+
+def test_a_log_is_text(browser: Browser, ml_client: "MLClient", pipeline: str) -> None:
+    page = browser.get(f"/jobs/{pipeline}").text
+    steps = re.findall(r'<td><a href="/jobs/([0-9a-f-]{36})">', page)
+    logs = [browser.get(f"/jobs/{step}/logs/user_logs/std_log.txt").text for step in steps]
+    assert any("&lt;script&gt;alert(1)&lt;/script&gt;" in log for log in logs)
+    assert not any("<script>" in log for log in logs)
+
+
+@pytest.mark.parametrize(
+    "path", ["/jobs/nothing", "/jobs/x/logs/..%2f..%2f..%2femulator.json", "/../emulator.json"]
+)
+def test_what_is_not_there(browser: Browser, path: str) -> None:
+    assert browser.get(path).status_code == 404
+
+
+def test_a_request_is_tried(browser: Browser, endpoint: str) -> None:
+    form = {"token": browser.token("/endpoints"), "deployment": "blue"}
+    answer = browser.post(
+        f"/endpoints/{endpoint}/try", form | {"body": '{"input_data": [{"x": 1}]}'}
+    )
+    assert "Status 200 from blue" in answer.text
+    answer = browser.post(f"/endpoints/{endpoint}/try", form | {"body": "not JSON"})
+    assert "Status 424" in answer.text
+
+
+def test_faults_are_shown_and_cleared(browser: Browser, control: Control) -> None:
+    control.add_fault("Jobs_List", status=503)
+    assert "1 fault in force" in browser.get("/").text
+    answer = browser.post("/faults/clear", {"token": browser.token("/requests")})
+    assert answer.status_code == 303
+    assert not control.faults()
+
+
+def test_only_this_machine_and_its_own_forms(browser: Browser) -> None:
+    assert browser.get("/", Host="evil.example:80").status_code == 403
+    assert browser.post("/faults/clear", {"token": "wrong"}).status_code == 403
+    assert (
+        browser.post("/faults/clear", {"token": "x"}, Origin="http://evil.example").status_code
+        == 403
+    )
+    page = browser.get("/")
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_no_secret_is_shown(
+    browser: Browser, emulator: RunningEmulator, ml_client: "MLClient", endpoint: str, pipeline: str
+) -> None:
+    keys = ml_client.online_endpoints.get_keys(endpoint)
+    secrets = (keys.primary_key, keys.secondary_key, emulator.environment["AZURE_CLIENT_SECRET"])
+    for path in ("/", "/jobs", f"/jobs/{pipeline}", "/endpoints", "/assets", "/requests"):
+        text = browser.get(path).text
+        assert not any(secret in text for secret in secrets)
+        assert "sig=" not in text
+
+
+def test_layers_follow_the_data() -> None:
+    drawing = draw(
+        [
+            Node("d", "NotStarted", reads={"b", "c"}),
+            Node("b", "Running", reads={"a"}),
+            Node("c", "Completed", reads={"a"}),
+            Node("a", "Completed"),
+        ]
+    )
+    places = {node.key: node for node in drawing.nodes}
+    assert places["a"].y < places["b"].y == places["c"].y < places["d"].y
+    assert places["b"].x != places["c"].x
+    assert len(drawing.arrows) == 4
+
+
+def test_a_circle_is_drawn_all_the_same(tmp_path: Path) -> None:
+    assert len(draw([Node("a", "x", reads={"b"}), Node("b", "x", reads={"a"})]).nodes) == 2
