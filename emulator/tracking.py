@@ -14,12 +14,11 @@ from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
 from emulator.http import AzureError
-from emulator.tracking_server import RUNS_PATH
+from emulator.tracking_journal import Journal
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +39,7 @@ class TrackingServer:
         self._state = state
         self._port = port
         self._idle_seconds = idle_seconds
+        self._journal = Journal(state)
         self._socket: socket.socket | None = None
         self._process: Process | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -111,12 +111,13 @@ class TrackingServer:
     ) -> None:
         """Create a run with this id in a named experiment, unless it exists already.
 
-        Sets the tags that tie a job's runs together: mlflow.rootRunId, mlflow.parentRunId.
+        It is there before the server answers its next request; nobody waits for a start. Sets
+        the tags that tie a job's runs together: mlflow.rootRunId, mlflow.parentRunId.
         """
         if not self.is_installed:
             return
-        body = {"experiment": experiment, "name": name, "tags": tags, "parent": parent}
-        await self.request("PUT", f"{RUNS_PATH}/{quote(run_id, safe='')}", body)
+        given = {"experiment": experiment, "name": name, "tags": tags, "parent": parent}
+        self._journal.add({"create": run_id, "time": _milliseconds(), **given})
 
     async def update_run(self, run_id: str, name: str | None, tags: dict[str, str]) -> None:
         """Rename a run, if there is a name, and add tags; an AzureError 404 if there is none."""
@@ -134,8 +135,8 @@ class TrackingServer:
         """End a run with a job's status (Completed, Failed, Canceled) or MLflow's word for it."""
         if not self.is_installed:
             return
-        end = {"status": STATUSES.get(status, status), "end_time": int(time.time() * 1000)}
-        await self._update(run_id, end)
+        word = STATUSES.get(status, status)
+        self._journal.add({"end": run_id, "time": _milliseconds(), "status": word})
 
     async def _update(self, run_id: str, change: dict[str, Any]) -> None:
         await self.request("POST", "/api/2.0/mlflow/runs/update", {"run_id": run_id} | change)
@@ -230,6 +231,10 @@ class TrackingServer:
         with contextlib.suppress(BlockingIOError):
             while True:
                 self._socket.accept()[0].close()
+
+
+def _milliseconds() -> int:
+    return int(time.time() * 1000)
 
 
 async def _end(process: Process) -> None:

@@ -11,20 +11,17 @@ import os
 import socket
 import sqlite3
 import sys
+import threading
 import time
 import warnings
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-RUNS_PATH = "/azureml/runs"
-"""Where the emulator creates runs with a given id: PUT {RUNS_PATH}/{run id}."""
+from emulator.tracking_journal import Journal
 
 PARENT_TAG = "mlflow.parentRunId"
 ROOT_TAG = "mlflow.rootRunId"
@@ -69,31 +66,40 @@ def _check(database: Path) -> None:
         raise SystemExit(f"{database}: {error}. {advice}") from error
 
 
-def build_app() -> Starlette:
-    """MLflow's application with the route that creates runs; call `configure` before."""
+def build_app(state: Path) -> ASGIApp:
+    """MLflow's application, which takes the journal in first; call `configure` before."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from mlflow.exceptions import MlflowException
         from mlflow.server.fastapi_app import app
         from mlflow.server.handlers import _get_tracking_store
 
     _adjust_database()
-    store = _get_tracking_store()
+    store, journal, lock = _get_tracking_store(), Journal(state), threading.Lock()
 
-    async def create(request: Request) -> Response:
-        body = await request.json()
-        given = (body["experiment"], body["name"], body["tags"], body["parent"])
-        try:
-            await run_in_threadpool(create_run, store, request.path_params["run"], *given)
-        except MlflowException as error:
-            failure: Any = error
-            return Response(failure.message, failure.get_http_status_code())
-        return Response(status_code=204)
+    async def after_the_journal(scope: Scope, receive: Receive, send: Send) -> None:
+        if journal:
+            await run_in_threadpool(take_in, store, journal, lock)
+        await app(scope, receive, send)
 
-    # MLflow's last route answers every path: ours has to come before it.
-    application: Starlette = app
-    application.router.routes.insert(0, Route(RUNS_PATH + "/{run}", create, methods=["PUT"]))
-    return application
+    return after_the_journal
+
+
+def take_in(store: Any, journal: Journal, lock: threading.Lock) -> None:
+    """Write down what the emulator noted of its jobs. What MLflow does not allow is passed over."""
+    from mlflow.entities import RunStatus
+    from mlflow.exceptions import MlflowException
+
+    with lock:
+        for entry in journal.entries():
+            try:
+                if run := entry.get("create"):
+                    given = (entry["experiment"], entry["name"], entry["tags"], entry["parent"])
+                    create_run(store, run, *given, began=entry["time"])
+                else:
+                    status = RunStatus.from_string(entry["status"])
+                    store.update_run_info(entry["end"], status, entry["time"], None)
+            except MlflowException as error:
+                print(f"{entry}: {error.message}", file=sys.stderr, flush=True)
 
 
 def _adjust_database() -> None:
@@ -138,10 +144,11 @@ def create_run(
     name: str,
     tags: dict[str, str],
     parent: str | None,
+    began: int,
 ) -> None:
     """Create a run with a given id in MLflow's SQL store, unless it exists.
 
-    The experiment is made if there is none of that name.
+    The experiment is made if there is none of that name; `began` is in milliseconds.
     Raises MlflowException for an id, name or tag that MLflow does not allow.
     """
     from mlflow.exceptions import MlflowException
@@ -168,7 +175,7 @@ def create_run(
         source_version="",
         entry_point_name="",
         status="RUNNING",
-        start_time=int(time.time() * 1000),
+        start_time=began,
         lifecycle_stage="active",
     )
     row.tags = [SqlTag(key=tag.key, value=tag.value) for tag in checked]
@@ -195,11 +202,13 @@ def _experiment_id(store: Any, name: str) -> str:
     return identifier
 
 
-async def serve(listener: socket.socket, parent: int, idle_seconds: float) -> None:
+async def serve(state: Path, listener: socket.socket, parent: int, idle_seconds: float) -> None:
     """Serve on a bound socket until the parent is gone or nothing was asked for a while."""
     import uvicorn
 
-    config = uvicorn.Config(build_app(), lifespan="off", log_level="warning", timeout_keep_alive=75)
+    config = uvicorn.Config(
+        build_app(state), lifespan="off", log_level="warning", timeout_keep_alive=75
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():
@@ -209,9 +218,9 @@ async def serve(listener: socket.socket, parent: int, idle_seconds: float) -> No
     print("LISTENING", listener.getsockname()[1], flush=True)
     seen, last = -1, time.monotonic()
     while not serving.done():
-        state = server.server_state
-        if state.tasks or state.total_requests != seen:
-            seen, last = state.total_requests, time.monotonic()
+        served = server.server_state
+        if served.tasks or served.total_requests != seen:
+            seen, last = served.total_requests, time.monotonic()
         idle = idle_seconds and time.monotonic() - last > idle_seconds
         if os.getppid() != parent or idle:
             server.should_exit = True
@@ -234,7 +243,7 @@ def main(arguments: list[str] | None = None) -> None:
         listener = socket.socket(fileno=options.socket)
     state = options.state.resolve()
     configure(state, options.artifacts or state / "blobs" / "azureml")
-    asyncio.run(serve(listener, parent, options.idle))
+    asyncio.run(serve(state, listener, parent, options.idle))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ def test_runs_have_given_ids_and_outlive_the_process(tmp_path: Path) -> None:
         await server.create_run("job-1", "chat", "again", {}, None)
         await server.create_run("job-1_step", "chat", "finetune", {}, "job-1")
         await server.create_run("job-1_inner", "chat", "inner", {}, "job-1_step")
+        assert not children_of_this_process()  # no job waits for a start
         loggers = [
             await asyncio.create_subprocess_exec(
                 *(sys.executable, "-W", "ignore", "-c", LOG_STEPS, server.url, metric)
