@@ -48,11 +48,14 @@ class Emulator:
         self.schedules = Scheduler(self)
 
     async def start(self) -> None:
+        await self.tracking.start()
+        await self._begin_work()
+
+    async def _begin_work(self) -> None:
         create_workspace(self.config, self.store)
         for container in (self.config.blob_container, self.config.artifact_container):
             self.blobs.create_container(container)
         self.operations.start()
-        await self.tracking.start()
         await self.jobs.start()
         computes.start(self)
         self.schedules.start()
@@ -60,13 +63,16 @@ class Emulator:
         await self.deployments.start_recorded()
 
     async def reset(self) -> None:
-        """Forget everything: jobs and deployments are stopped, resources and blobs deleted."""
+        """Forget everything: jobs and deployments are killed, resources and blobs deleted.
+
+        The servers stay as they are, so that a test can begin with this.
+        """
         self.clear_control()
-        await self._stop_work()
+        await self._end_work(at_once=True)
         self.store.clear()
         self.blobs.clear()
         self.tracking.clear()
-        await self.start()
+        await self._begin_work()
 
     def clear_control(self) -> None:
         """Take away all that makes this cloud fail, and the log of what was asked of it."""
@@ -83,13 +89,14 @@ class Emulator:
             quotas.delete(name)
 
     async def stop(self) -> None:
-        await self._stop_work()
-        self.store.close()
-
-    async def _stop_work(self) -> None:
-        await self.operations.stop()
-        await self.alarms.stop()
-        await self.jobs.stop()
-        await self.deployments.stop()
+        await self._end_work()
         await self.node.stop()
         await self.tracking.stop()
+        self.store.close()
+
+    async def _end_work(self, at_once: bool = False) -> None:
+        """End what runs; `at_once`: nobody is given time to end by itself."""
+        await self.operations.stop()
+        await self.alarms.stop()
+        await self.jobs.stop(at_once)
+        await self.deployments.stop(at_once)

@@ -57,7 +57,7 @@ class DeploymentProcesses:
         self._starting: dict[str, _Server] = {}
         self._restarts: dict[str, asyncio.Task[int]] = {}
         self._groups = emulator.store.document("deployment processes")
-        self.client = httpx.AsyncClient(trust_env=False, timeout=None)
+        self.client = httpx.AsyncClient(trust_env=False, verify=False, timeout=None)
 
     async def start_recorded(self) -> None:
         """Bring back what an earlier life of the emulator left.
@@ -65,7 +65,7 @@ class DeploymentProcesses:
         Its processes are ended, deployments that were ready start again in the background, and
         what was in the middle of a change has failed.
         """
-        self.client = httpx.AsyncClient(trust_env=False, timeout=None)
+        self.client = httpx.AsyncClient(trust_env=False, verify=False, timeout=None)
         for group, started in self._groups.items():
             if started_at(int(group)) == started:
                 await end_group(int(group), grace=0)
@@ -157,8 +157,8 @@ class DeploymentProcesses:
             log.unlink(missing_ok=True)
         await asyncio.to_thread(shutil.rmtree, self.folder(key), ignore_errors=True)
 
-    async def stop(self) -> None:
-        """End all processes."""
+    async def stop(self, at_once: bool = False) -> None:
+        """End all processes; `at_once`: without a grace."""
         restarts = list(self._restarts.values())
         for task in restarts:
             task.cancel()
@@ -166,7 +166,7 @@ class DeploymentProcesses:
         servers = [*self._servers.values(), *self._starting.values()]
         self._servers.clear()
         self._starting.clear()
-        await asyncio.gather(*(self._end(server) for server in servers))
+        await asyncio.gather(*(self._end(server, at_once) for server in servers))
         await self.client.aclose()
 
     def log_path(self, key: str) -> Path:
@@ -215,9 +215,9 @@ class DeploymentProcesses:
             return answer.status_code == 200
         return False
 
-    async def _end(self, server: _Server) -> None:
+    async def _end(self, server: _Server, at_once: bool = False) -> None:
         # Also when its leader is gone: what it started may not be.
-        await end_group(server.process.pid, grace=2 if server.alive else 0)
+        await end_group(server.process.pid, grace=2 if server.alive and not at_once else 0)
         with suppress(NodeLost):
             await server.process.wait()
         self._groups.delete(str(server.process.pid))

@@ -103,8 +103,12 @@ class TrackingServer:
             self._socket = None
 
     def clear(self) -> None:
-        """Forget every experiment and run; only while it is stopped."""
-        shutil.rmtree(self._state / "mlflow", ignore_errors=True)
+        """Forget every experiment and run; a server that runs does so before its next answer."""
+        self._journal.clear()
+        if self._watch is None:
+            shutil.rmtree(self._state / "mlflow", ignore_errors=True)
+        else:
+            self._journal.add({"clear": True})
 
     async def create_run(
         self, run_id: str, experiment: str, name: str, tags: dict[str, str], parent: str | None

@@ -28,6 +28,11 @@ class Journal:
         part.write_text(json.dumps(entry), encoding="utf-8")
         part.rename(self._folder / f"{name}.json")
 
+    def clear(self) -> None:
+        """Take every entry out, as if it had not been."""
+        for file in self._folder.glob("*.json"):
+            file.unlink(missing_ok=True)
+
     def __bool__(self) -> bool:
         """Whether there is anything to take in."""
         try:

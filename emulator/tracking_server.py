@@ -92,7 +92,9 @@ def take_in(store: Any, journal: Journal, lock: threading.Lock) -> None:
     with lock:
         for entry in journal.entries():
             try:
-                if run := entry.get("create"):
+                if "clear" in entry:
+                    _empty(store)
+                elif run := entry.get("create"):
                     given = (entry["experiment"], entry["name"], entry["tags"], entry["parent"])
                     create_run(store, run, *given, began=entry["time"])
                 else:
@@ -100,6 +102,17 @@ def take_in(store: Any, journal: Journal, lock: threading.Lock) -> None:
                     store.update_run_info(entry["end"], status, entry["time"], None)
             except MlflowException as error:
                 print(f"{entry}: {error.message}", file=sys.stderr, flush=True)
+
+
+def _empty(store: Any) -> None:
+    """Delete every row; MLflow's default experiment is there again."""
+    from mlflow.store.db.base_sql_model import Base
+
+    with store.engine.begin() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
+    with store.ManagedSessionMaker(read_only=False) as session:
+        store._create_default_experiment(session)
 
 
 def _adjust_database() -> None:

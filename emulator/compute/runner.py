@@ -4,7 +4,9 @@ import asyncio
 import logging
 import os
 import shutil
+import signal
 from collections.abc import Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +83,12 @@ class JobRunner:
         for name in names:
             await self.end_tracking(name, "Failed")
 
-    async def stop(self) -> None:
-        """Kill all processes; the jobs that had one have failed."""
+    async def stop(self, at_once: bool = False) -> None:
+        """End all processes; the jobs that had one have failed. `at_once`: without a grace."""
         self._stopping = True
+        for _, process in self.processes.items() if at_once else ():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process["pid"], signal.SIGKILL)
         tasks = list(self._tasks.values())
         for task in tasks:
             if not task.cancelling():

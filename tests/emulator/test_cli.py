@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from emulator.control_client import Control
 from tests.emulator.running import ROOT, StartedEmulator, emulator_command
 
@@ -28,6 +30,29 @@ from azure.identity import DefaultAzureCredential
 ml = MLClient(DefaultAzureCredential(), *[os.environ["AZUREML_" + n] for n in
     ("SUBSCRIPTION_ID", "RESOURCE_GROUP", "WORKSPACE_NAME")], enable_telemetry=False)
 """
+
+BUSY = """
+import mlflow, time
+from azure.ai.ml import command
+from azure.ai.ml.entities import Environment
+mlflow.set_tracking_uri(ml.workspaces.get(ml.workspace_name).mlflow_tracking_uri)
+mlflow.set_experiment("gone")
+with mlflow.start_run():
+    mlflow.log_metric("a", 1)
+place = os.path.join(os.environ["AZUREML_EMULATOR_STATE"], "pid")
+job = ml.jobs.create_or_update(command(
+    command=f"echo $$ > {place}; sleep 500", environment=Environment(image="x"), compute="local"))
+while not os.path.exists(place):
+    time.sleep(0.05)
+"""
+LEFT = (
+    CONNECT
+    + """
+import mlflow
+mlflow.set_tracking_uri(ml.workspaces.get(ml.workspace_name).mlflow_tracking_uri)
+print([e.name for e in mlflow.search_experiments()], [job.name for job in ml.jobs.list()])
+"""
+)
 
 
 def test_exec_passes_on_output_and_exit_code(tmp_path: Path) -> None:
@@ -84,16 +109,22 @@ def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:
 
 
 def test_reset_forgets(tmp_path: Path) -> None:
+    """Also what runs: a job, and MLflow's server, which goes on without what it held."""
     (tmp_path / "file.txt").write_text("content")
     with StartedEmulator(tmp_path) as running:
         create = CONNECT + (
             "ml.data.create_or_update(Data(name='gone', version='1', "
-            f"path={str(tmp_path / 'file.txt')!r}, type='uri_file'))"
+            f"path={str(tmp_path / 'file.txt')!r}, type='uri_file'))\n"
         )
-        running.command("exec", "--", sys.executable, "-c", create)
+        running.command("exec", "--", sys.executable, "-W", "ignore", "-c", create + BUSY)
         assert "1 data" in running.command("status").stdout
+        job = int((tmp_path / "pid").read_text())
+        assert psutil.pid_exists(job)
         assert running.command("reset").returncode == 0
         assert "0 data" in running.command("status").stdout
+        assert not psutil.pid_exists(job)
+        left = running.command("exec", "--", sys.executable, "-W", "ignore", "-c", LEFT).stdout
+        assert left.splitlines()[-1] == "['Default'] []"
 
 
 def test_faults_from_a_file_and_by_command(tmp_path: Path) -> None:

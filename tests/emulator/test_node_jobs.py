@@ -59,7 +59,7 @@ def test_a_step_on_the_node_ends_with_its_job(
             assert place.run(step)["error"]["code"] == "NodeLost"
             await until(lambda: not any(map(lives, family)), seconds=2)
 
-            _, step, family = await start("stopped")  # as `reset` and the emulator's end do
+            _, step, family = await start("stopped")  # as the emulator's end does
             last = place.node.pid or 0
             await place.jobs.stop()
             await place.node.stop()
