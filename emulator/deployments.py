@@ -16,8 +16,8 @@ import httpx
 from emulator.compute.durations import seconds
 from emulator.compute.process import Process, end_group, started_at
 from emulator.compute.warm_process import NodeLost
-from emulator.deployment_logs import storage_log
-from emulator.deployment_programs import Program, program
+from emulator.deployment_logs import note, storage_log
+from emulator.deployment_programs import Program, is_custom, program
 from emulator.http import AzureError
 from emulator.scoring_process import launch
 
@@ -39,6 +39,8 @@ class _Server:
     log_start: int
     """Where this process's part of the log begins, in bytes."""
     port: int = 0
+    watch: asyncio.Task[None] | None = None
+    """Asks now and then whether it still answers."""
 
     @property
     def alive(self) -> bool:
@@ -77,12 +79,15 @@ class DeploymentProcesses:
                 if _settle(self._emulator, deployment) == "Succeeded":
                     self._restart(deployment)
 
-    async def start(self, key: str, program: Program, deadline: float) -> int:
+    async def start(
+        self, key: str, program: Program, deadline: float, probe: Mapping[str, Any] | None = None
+    ) -> int:
         """Start a deployment's process and wait until its model is loaded; gives its port.
 
         A process that ran for the deployment serves until the new one is ready, and goes on
         when the new one fails. `deadline`: the most seconds that loading may take. A process
-        that ends or is not ready by then is an AzureError.
+        that ends or is not ready by then is an AzureError. With a liveness `probe` one that
+        stops answering later is killed; the next request starts another.
         """
         key = key.lower()
         server = await self._launch(key, program, self.log_path(key))
@@ -97,6 +102,8 @@ class DeploymentProcesses:
         finally:
             if self._starting.get(key) is server:
                 del self._starting[key]
+        if probe is not None:
+            server.watch = asyncio.create_task(self._watch(server, probe))
         old, self._servers[key] = self._servers.get(key), server
         if old:
             await self._end(old)
@@ -144,7 +151,9 @@ class DeploymentProcesses:
         place = self.folder(key)
         folder = place / uuid.uuid4().hex[:8]
         server = await program(self._emulator, resource, folder, log)
-        port = await self.start(key, server, loading_deadline(resource["properties"]))
+        properties = resource["properties"]
+        probe = (properties.get("livenessProbe") or {}) if is_custom(properties) else None
+        port = await self.start(key, server, loading_deadline(properties), probe)
         await asyncio.to_thread(_keep_only, place, folder)
         return port
 
@@ -215,7 +224,20 @@ class DeploymentProcesses:
             return answer.status_code == 200
         return False
 
+    async def _watch(self, server: _Server, probe: Mapping[str, Any]) -> None:
+        """Kill a process that has not answered as often in a row as the probe allows."""
+        period = seconds(probe.get("period") or "PT10S") or 10
+        most, failures = int(probe.get("failureThreshold") or 30), 0
+        while server.alive and failures < most:
+            await asyncio.sleep(period)
+            failures = 0 if await self._healthy(server) else failures + 1
+        if server.alive:
+            note(server.log, f"Liveness probe failed {failures} times: the process is killed.")
+            await end_group(server.process.pid, grace=0)
+
     async def _end(self, server: _Server, at_once: bool = False) -> None:
+        if server.watch:
+            server.watch.cancel()
         # Also when its leader is gone: what it started may not be.
         await end_group(server.process.pid, grace=2 if server.alive and not at_once else 0)
         with suppress(NodeLost):

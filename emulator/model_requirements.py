@@ -3,6 +3,8 @@
 from importlib import metadata
 from pathlib import Path
 
+import yaml
+
 _FILES = ("conda.yaml", "conda.yml")
 
 
@@ -19,11 +21,19 @@ def unmet(model: Path) -> list[str]:
 
     A model without a list of them asks for nothing. What is not understood counts as unmet.
     """
-    file = model / "requirements.txt"
-    if not file.is_file():
-        return []
-    lines = (line.partition("#")[0].strip() for line in file.read_text("utf-8").splitlines())
+    lines = (line.partition("#")[0].strip() for line in _listed(model))
     return [line for line in lines if line and not _met(line)]
+
+
+def _listed(model: Path) -> list[str]:
+    """The lines of requirements.txt, or else what the conda file has pip install."""
+    file = model / "requirements.txt"
+    if file.is_file():
+        return file.read_text("utf-8").splitlines()
+    conda = yaml.safe_load(conda_of(model) or "") or {}
+    dependencies = conda.get("dependencies") if isinstance(conda, dict) else None
+    parts = [part for part in dependencies or [] if isinstance(part, dict)]
+    return [str(line) for part in parts for line in part.get("pip") or []]
 
 
 def _met(line: str) -> bool:
@@ -31,9 +41,9 @@ def _met(line: str) -> bool:
 
     try:
         requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            return True
         version = metadata.version(requirement.name)
     except (InvalidRequirement, metadata.PackageNotFoundError):
         return False
-    if requirement.marker is not None and not requirement.marker.evaluate():
-        return True
     return requirement.specifier.contains(version, prereleases=True)

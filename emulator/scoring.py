@@ -5,7 +5,7 @@ import hmac
 import json
 import random
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from starlette.requests import Request
@@ -26,8 +26,22 @@ DEPLOYMENT_SCORE = "Deployment_Score"
 """Under this name faults meet the requests that reach a deployment, mirrored ones too."""
 
 _DEPLOYMENT_HEADER = "azureml-model-deployment"
-_PASSED_ON = ("content-type", "accept")
+_PASSED_ON = ("content-type", "accept", "x-ms-request-id", "x-ms-client-request-id")
 """Headers of a request that the model gets."""
+
+_TOLD_BY_SCRIPTS = "x-ms-run-"
+"""Begins the headers with which the server of scoring scripts says how it went."""
+
+_ROUTES = (("POST", "/score"), ("GET", "/score"), ("GET", "/swagger.json"))
+
+
+class _Asked(NamedTuple):
+    """A request as its deployment gets it."""
+
+    method: str
+    path: str
+    body: bytes
+    headers: dict[str, str]
 
 
 class ScoringError(Exception):
@@ -58,30 +72,38 @@ async def _score(request: Request) -> Response:
     emulator = emulator_of(request)
     body = await _body(request)
     endpoint = _endpoint(request, emulator)
-    if request.method != "POST" or request.url.path.rstrip("/") != "/score":
+    path = request.url.path.rstrip("/")
+    if (request.method, path) not in _ROUTES:
         raise ScoringError(
-            501,
-            "OperationNotSupported",
-            f"The local Azure ML does not emulate {request.method} {request.url.path} of its "
-            "online endpoints; it answers POST /score.",
+            404, "NotFound", f"An online endpoint answers nothing at {request.method} {path}."
         )
     _authorize(request, emulator, endpoint)
     deployment = choose(emulator, endpoint, request.headers.get(_DEPLOYMENT_HEADER))
     headers = {name: v for name in _PASSED_ON if (v := request.headers.get(name))}
-    if _DEPLOYMENT_HEADER not in request.headers:
+    if _DEPLOYMENT_HEADER not in request.headers and request.method == "POST":
         _mirror(emulator, endpoint, body, headers)
-    response = await ask(emulator, deployment, body, headers)
+    if request.url.query:
+        path += f"?{request.url.query}"
+    response = await ask(emulator, deployment, body, headers, request.method, path)
     response.headers[_DEPLOYMENT_HEADER] = deployment["name"]
+    if client_id := request.headers.get("x-ms-client-request-id"):
+        response.headers["x-ms-client-request-id"] = client_id
     return response
 
 
 async def ask(
-    emulator: Emulator, deployment: Resource, body: bytes, headers: dict[str, str]
+    emulator: Emulator,
+    deployment: Resource,
+    body: bytes,
+    headers: dict[str, str],
+    method: str = "POST",
+    path: str = "/score",
 ) -> Response:
     """What a deployment answers; a ScoringError when it cannot."""
     try:
         async with slot(emulator, deployment):
-            return await _forward(emulator, deployment, body, headers)
+            asked = _Asked(method, path, body, headers)
+            return await _forward(emulator, deployment, asked)
     except Busy as error:
         named = {_DEPLOYMENT_HEADER: deployment["name"]}
         raise ScoringError(429, "TooManyRequests", str(error), named) from None
@@ -152,7 +174,7 @@ def _endpoint(request: Request, emulator: Emulator) -> Resource:
 
 def _authorize(request: Request, emulator: Emulator, endpoint: Resource) -> None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if endpoint["properties"]["authMode"].lower() == "aadtoken":
+    if endpoint["properties"]["authMode"].lower() in ("aadtoken", "amltoken"):
         try:
             emulator.tokens.check(request, *MACHINE_LEARNING)
         except AzureError as error:
@@ -196,9 +218,7 @@ def choose(emulator: Emulator, endpoint: Resource, asked: str | None) -> Resourc
     return deployment
 
 
-async def _forward(
-    emulator: Emulator, deployment: Resource, body: bytes, headers: dict[str, str]
-) -> Response:
+async def _forward(emulator: Emulator, deployment: Resource, asked: _Asked) -> Response:
     name = deployment["name"]
     settings: dict[str, Any] = deployment["properties"].get("requestSettings") or {}
     limit = seconds(settings.get("requestTimeout") or "PT5S")
@@ -207,8 +227,11 @@ async def _forward(
             if refusal := await _fault(emulator, deployment):
                 return refusal
             port = await emulator.deployments.port(deployment)
-            answer = await emulator.deployments.client.post(
-                f"http://127.0.0.1:{port}/score", content=body, headers=headers
+            answer = await emulator.deployments.client.request(
+                asked.method,
+                f"http://127.0.0.1:{port}{asked.path}",
+                content=asked.body,
+                headers=asked.headers,
             )
     except TimeoutError:
         raise ScoringError(
@@ -228,9 +251,12 @@ async def _forward(
             {_DEPLOYMENT_HEADER: name},
         ) from error
     kind = answer.headers.get("content-type", "application/json")
-    if answer.is_success:
-        return Response(answer.content, answer.status_code, {"content-type": kind})
-    return _model_error(answer.status_code, answer.content, kind)
+    told = {k: v for k, v in answer.headers.items() if k.startswith(_TOLD_BY_SCRIPTS)}
+    if answer.is_success or asked.method == "GET":
+        return Response(answer.content, answer.status_code, {"content-type": kind, **told})
+    response = _model_error(answer.status_code, answer.content, kind)
+    response.headers.update(told)
+    return response
 
 
 def _model_error(status: int, content: bytes, kind: str) -> Response:

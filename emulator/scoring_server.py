@@ -16,8 +16,9 @@ the model as it is, whoever speaks last, and the model writes the assistant's ne
 answer is {"output": "..."} for one conversation and {"output": ["...", ...]} for several. One
 conversation is generated at a time.
 
-Models of other MLflow flavors take {"input_data": {"columns": [...], "data": [[...], ...]}} or
-{"input_data": [...]} and answer a list of predictions.
+Models of other MLflow flavors take {"input_data": {"columns": [...], "data": [[...], ...]}},
+{"input_data": [...]} or MLflow's own dataframe_split, dataframe_records, inputs and instances, and
+answer a list of predictions.
 """
 
 import argparse
@@ -133,20 +134,44 @@ class TabularModel:
         import pandas
         from mlflow.exceptions import MlflowException
 
-        data = body.get("input_data")
         try:
-            if isinstance(data, dict) and {"columns", "data"} <= data.keys():
-                data = pandas.DataFrame(data["data"], data.get("index"), data["columns"])
-            elif isinstance(data, list | dict):
-                data = pandas.DataFrame(data)
-            else:
-                raise BadRequest("input_data is missing, or neither an object nor a list.")
+            data = self._input(body)
             answer = self._model.predict(data, params=body.get("params") or None)
         except (MlflowException, ValueError) as error:
             raise BadRequest(f"The model refused input_data: {error}") from error
         if isinstance(answer, pandas.DataFrame):
             return answer.to_dict("records")
         return answer.tolist() if hasattr(answer, "tolist") else answer
+
+    def _input(self, body: dict[str, Any]) -> Any:
+        """What the model is given: a table, or tensors, by the key that it came under."""
+        import pandas
+
+        if isinstance(split := body.get("dataframe_split"), dict):
+            return pandas.DataFrame(split["data"], split.get("index"), split.get("columns"))
+        if isinstance(records := body.get("dataframe_records"), list):
+            return pandas.DataFrame(records)
+        for key in ("inputs", "instances"):
+            if isinstance(body.get(key), list | dict):
+                return _tensors(body[key])
+        data = body.get("input_data")
+        if isinstance(data, dict) and {"columns", "data"} <= data.keys():
+            return pandas.DataFrame(data["data"], data.get("index"), data["columns"])
+        schema = self._model.metadata.get_input_schema() if self._model.metadata else None
+        if isinstance(data, list | dict) and schema is not None and schema.is_tensor_spec():
+            return _tensors(data)
+        if isinstance(data, list | dict):
+            return pandas.DataFrame(data)
+        raise BadRequest("input_data is missing, or neither an object nor a list.")
+
+
+def _tensors(data: Any) -> Any:
+    """Numbers as MLflow's tensor models take them: an array, or arrays by name."""
+    import numpy
+
+    if isinstance(data, dict):
+        return {name: numpy.array(values) for name, values in data.items()}
+    return numpy.array(data)
 
 
 def read_chat_request(body: dict[str, Any]) -> tuple[list[list[dict[str, str]]], dict[str, Any]]:

@@ -32,7 +32,7 @@ class Script:
     """The functions of a scoring script, loaded but not initialised."""
 
     def __init__(self, file: Path) -> None:
-        sys.path.insert(0, str(file.parent))
+        sys.path[:0] = dict.fromkeys([str(file.parent), os.getcwd()])
         names = runpy.run_path(str(file), run_name="entry_module")
         for name in ("init", "run"):
             if not callable(names.get(name)):
@@ -45,8 +45,8 @@ class Script:
         if method == "GET":
             return self._run(**dict(parse_qsl(query)))
         text = body.decode("utf-8")
-        # A decorator that knows the parameters' schema wants them by name.
-        if hasattr(self._run, "__wrapped__"):
+        # The decorators of inference_schema know the parameters, and want them by name.
+        if type(self._run).__name__ == "FunctionWrapper":
             return self._run(**json.loads(text))
         return self._run(text)
 

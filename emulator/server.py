@@ -102,7 +102,7 @@ async def serve(
             _uvicorn(application, config.tls_port, ssl_keyfile=key, ssl_certfile=chain),
             _uvicorn(hub, config.hub_port),
         ]
-        pages = _uvicorn(Site(emulator).application, 0).load()
+        pages = _uvicorn(Site(emulator), 0).load()
         proxy = Proxy(config.proxy_port, servers[0].protocol, servers[0].context, pages.protocol)
         if faults:
             apply_fault_file(emulator, faults)

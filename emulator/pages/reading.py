@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 LIVE = ("NotStarted", "Queued", "Preparing", "Provisioning", "Starting", "Running", "Finalizing",
         "CancelRequested")  # fmt: skip
 SIGNS = {"Completed": "✓", "Succeeded": "✓", "Failed": "✗", "Canceled": "⊘", "Running": "●"}
+_SIGNATURE = re.compile(r"([?&](?:sig|token|key|code)=)[^&\s\"']+", re.IGNORECASE)
 _SIBLING = re.compile(r"\$\{\{\s*parent\.jobs\.([\w-]+)\.outputs")
 MOST_LOG_BYTES = 64 << 10
 
@@ -59,7 +60,7 @@ def job(emulator: "Emulator", name: str) -> dict[str, Any] | None:
     prefix = f"ExperimentRun/dcid.{resource['name']}/"
     return {
         **job_line(emulator, resource),
-        "command": properties.get("command"),
+        "command": without_signatures(properties.get("command") or ""),
         "compute": (properties.get("computeId") or "").rpartition("/")[2],
         "environment": properties.get("environmentId"),
         "inputs": _items(properties.get("inputs")),
@@ -85,7 +86,7 @@ def log(emulator: "Emulator", name: str, path: str) -> str | None:
         return None
     with blob.file.open("rb") as file:
         file.seek(max(0, blob.size - MOST_LOG_BYTES))
-        return file.read().decode("utf-8", "replace")
+        return without_signatures(file.read().decode("utf-8", "replace"))
 
 
 def _children(emulator: "Emulator", name: str) -> list[Resource]:
@@ -137,7 +138,8 @@ def _items(given: dict[str, Any] | None) -> list[tuple[str, str, str]]:
     for name, item in (given or {}).items():
         if isinstance(item, dict):
             kind = item.get("jobInputType") or item.get("jobOutputType") or ""
-            found.append((name, kind, str(item.get("value", item.get("uri")) or "")))
+            value = str(item.get("value", item.get("uri")) or "")
+            found.append((name, kind, without_signatures(value)))
     return found
 
 
@@ -234,14 +236,16 @@ def _trigger(trigger: dict[str, Any]) -> str:
 
 
 def counts(emulator: "Emulator") -> dict[str, int]:
+    """How many there are of each kind but jobs."""
     base = emulator.config.workspace_path
-    kinds = {"onlineEndpoints": "endpoints"} | dict.fromkeys(
-        ("models", "data", "components", "computes", "schedules"), ""
-    )
-    steps_and_jobs = {"jobs": jobs(emulator, most=0)["total"]}
-    return steps_and_jobs | {
-        word or kind: len(emulator.store.children(f"{base}/{kind}")) for kind, word in kinds.items()
-    }
+    kinds = ("models", "data", "components", "computes", "schedules")
+    words = {"onlineEndpoints": "endpoints"} | {kind: kind for kind in kinds}
+    return {word: len(emulator.store.children(f"{base}/{kind}")) for kind, word in words.items()}
+
+
+def without_signatures(text: str) -> str:
+    """Addresses without what would let their reader in."""
+    return _SIGNATURE.sub(r"\1...", text)
 
 
 def _duration(start: str | None, end: str | None) -> str:

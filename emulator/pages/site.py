@@ -6,7 +6,9 @@ is in their forms.
 """
 
 import hmac
+import re
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from pathlib import Path
@@ -15,11 +17,14 @@ from urllib.parse import parse_qsl
 
 import jinja2
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
 from emulator import scoring
+from emulator.gate import host_of
 from emulator.http import AzureError
 from emulator.pages import reading
 
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     from emulator.core import Emulator
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+_HOSTS = ("127.0.0.1", "localhost")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
@@ -40,6 +45,7 @@ _MOST_REQUESTS = 200
 EXAMPLE = '{"input_data": {"input_string": [[{"role": "user", "content": "Hello"}]]}}'
 
 Page = Callable[[Request], Awaitable[Response]]
+FormPage = Callable[[Request, dict[str, str]], Awaitable[Response]]
 
 
 @lru_cache(maxsize=1)
@@ -59,45 +65,50 @@ class Site:
     def __init__(self, emulator: "Emulator") -> None:
         self._emulator = emulator
         self._token = secrets.token_urlsafe(24)
-        self.application = Starlette(
+        self._application = Starlette(
             routes=[
-                Route("/", self._checked(self._overview)),
-                Route("/style.css", self._checked(self._style)),
-                Route("/jobs", self._checked(self._jobs)),
-                Route("/jobs/{name}", self._checked(self._job)),
-                Route("/jobs/{name}/cancel", self._checked(self._cancel), methods=["POST"]),
-                Route("/jobs/{name}/logs/{path:path}", self._checked(self._log)),
-                Route("/endpoints", self._checked(self._endpoints)),
-                Route("/endpoints/{name}/try", self._checked(self._try), methods=["POST"]),
-                Route("/assets", self._checked(self._assets)),
-                Route("/computes", self._checked(self._computes)),
-                Route("/requests", self._checked(self._requests)),
-                Route("/faults/clear", self._checked(self._clear), methods=["POST"]),
+                Route("/", self._overview),
+                Route("/style.css", self._style),
+                Route("/jobs", self._jobs),
+                Route("/jobs/{name}", self._job),
+                Route("/jobs/{name}/cancel", self._form(self._cancel), methods=["POST"]),
+                Route("/jobs/{name}/logs/{path:path}", self._log),
+                Route("/endpoints", self._endpoints),
+                Route("/endpoints/{name}/try", self._form(self._try), methods=["POST"]),
+                Route("/assets", self._assets),
+                Route("/computes", self._computes),
+                Route("/requests", self._requests),
+                Route("/faults/clear", self._form(self._clear), methods=["POST"]),
             ]
         )
 
-    def _checked(self, page: Page) -> Page:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Every answer, also that nothing is there, is for this machine and has the headers."""
+        host = host_of(scope)
+        if host not in _HOSTS:
+            response = Response("These pages answer to 127.0.0.1 and localhost.", 403)
+            await response(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        await self._application(scope, receive, with_headers)
+
+    def _form(self, page: FormPage) -> Page:
+        """A page for what was sent with a form of ours; another one is refused."""
+
         async def handle(request: Request) -> Response:
-            host = request.headers.get("host", "")
-            if host.rpartition(":")[0] not in _HOSTS and host not in _HOSTS:
-                return Response("These pages answer to 127.0.0.1 and localhost.", 403)
-            if request.method == "POST" and not await self._is_own(request):
+            origin = request.headers.get("origin")
+            form = await _form(request)
+            ours = hmac.compare_digest(form.get("token", "").encode(), self._token.encode())
+            if not ours or (origin and origin != f"http://{request.headers.get('host')}"):
                 return Response("The form is not of this page, or of an earlier start.", 403)
-            response = await page(request)
-            response.headers.update(_HEADERS)
-            return response
+            return await page(request, form)
 
         return handle
-
-    async def _is_own(self, request: Request) -> bool:
-        """Whether a form came from a page of this start."""
-        origin = request.headers.get("origin")
-        if origin and origin != f"http://{request.headers.get('host')}":
-            return False
-        if int(request.headers.get("content-length") or 0) > _MOST_FORM_BYTES:
-            return False
-        form = await _form(request)
-        return hmac.compare_digest(form.get("token", "").encode(), self._token.encode())
 
     def _page(self, template: str, status: int = 200, **values: Any) -> Response:
         text = (
@@ -124,7 +135,7 @@ class Site:
         tracking = self._emulator.tracking
         return self._page(
             "overview",
-            counts=reading.counts(self._emulator),
+            counts={"jobs": found["total"], **reading.counts(self._emulator)},
             jobs=found["jobs"],
             endpoints=reading.endpoints(self._emulator),
             mlflow=tracking.url if tracking.is_installed else None,
@@ -133,7 +144,8 @@ class Site:
 
     async def _jobs(self, request: Request) -> Response:
         query = request.query_params
-        skip = int(query["skip"]) if query.get("skip", "").isdigit() else 0
+        written = query.get("skip", "")
+        skip = int(written) if re.fullmatch("[0-9]{1,9}", written) else 0
         state = query.get("state", "")
         return self._page("jobs", state=state, **reading.jobs(self._emulator, state, skip))
 
@@ -150,7 +162,7 @@ class Site:
             return self._missing(f"log {path} of job {name}")
         return self._page("log", name=name, path=path, text=text)
 
-    async def _cancel(self, request: Request) -> Response:
+    async def _cancel(self, request: Request, form: dict[str, str]) -> Response:
         name = request.path_params["name"]
         try:
             self._emulator.jobs.request_cancel(
@@ -169,14 +181,15 @@ class Site:
             answer=None,
         )
 
-    async def _try(self, request: Request) -> Response:
+    async def _try(self, request: Request, form: dict[str, str]) -> Response:
         """Send a request by the way of all requests, but for the key, which no page shows."""
-        name, form = request.path_params["name"], await _form(request)
+        name = request.path_params["name"]
         body = form.get("body", "")
         path = f"{self._emulator.config.workspace_path}/onlineEndpoints/{name}"
         endpoint = self._emulator.store.get(path)
         if endpoint is None:
             return self._missing(f"endpoint {name}")
+        began = time.monotonic()
         try:
             asked = form.get("deployment") or None
             deployment = scoring.choose(self._emulator, endpoint, asked)
@@ -189,6 +202,7 @@ class Site:
             }
         except scoring.ScoringError as error:
             answer = {"status": error.status, "text": error.message, "deployment": None}
+        answer["milliseconds"] = round((time.monotonic() - began) * 1000)
         return self._page(
             "endpoints",
             endpoints=reading.endpoints(self._emulator),
@@ -212,10 +226,19 @@ class Site:
         events = self._emulator.events.select(operation=operation or "*")[-_MOST_REQUESTS:]
         return self._page("requests", events=events[::-1], operation=operation)
 
-    async def _clear(self, request: Request) -> Response:
+    async def _clear(self, request: Request, form: dict[str, str]) -> Response:
         self._emulator.faults.clear()
         return RedirectResponse("/requests", 303)
 
 
 async def _form(request: Request) -> dict[str, str]:
-    return dict(parse_qsl((await request.body()).decode("utf-8", "replace"), max_num_fields=20))
+    """The fields of a form; nothing of one that is too long or has too many."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _MOST_FORM_BYTES:
+            return {}
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=20))
+    except ValueError:
+        return {}

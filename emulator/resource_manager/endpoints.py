@@ -7,8 +7,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from emulator.clock import CLOCK
 from emulator.core import Emulator
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
+from emulator.identity import LIFETIME_SECONDS, MACHINE_LEARNING
 from emulator.resource_manager import online_deployments
 from emulator.resource_manager.changes import Changes, set_state
 from emulator.resource_manager.resources import envelope, found, listing, workspace_path
@@ -17,7 +19,9 @@ from emulator.store import Resource
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 _ENDPOINT = WORKSPACE + "/onlineEndpoints/{endpoint}"
-_AUTH_MODES = {"key": "Key", "aadtoken": "AADToken"}
+_AUTH_MODES = {"key": "Key", "aadtoken": "AADToken", "amltoken": "AMLToken"}
+_REFRESH_SECONDS = 300
+"""How long before its end a token should be asked for anew."""
 _KEY_NAMES = {"primary": "primaryKey", "secondary": "secondaryKey"}
 
 
@@ -56,6 +60,10 @@ def register(router: Router) -> None:
     @router.operation("OnlineEndpoints_RegenerateKeys", "POST", _ENDPOINT + "/regenerateKeys")
     async def regenerate_keys(request: Request) -> Response:
         return _regenerate(request, await json_body(request))
+
+    @router.operation("OnlineEndpoints_GetToken", "POST", _ENDPOINT + "/token")
+    async def get_token(request: Request) -> Response:
+        return JSONResponse(_token(request))
 
     online_deployments.register(router)
 
@@ -192,6 +200,24 @@ def _keys(request: Request) -> tuple[Resource, dict[str, str]]:
         )
     keys = emulator_of(request).store.document("endpoint keys").get(endpoint["id"].lower())
     return endpoint, keys or {}
+
+
+def _token(request: Request) -> dict[str, Any]:
+    """A token for the endpoint; 400 for one that has keys."""
+    endpoint, emulator = endpoint_of(request), emulator_of(request)
+    if endpoint["properties"]["authMode"] == "Key":
+        raise AzureError(
+            400,
+            "BadRequest",
+            f"The endpoint {endpoint['name']} has no tokens: its authMode is Key.",
+        )
+    end = int(CLOCK.time()) + LIFETIME_SECONDS
+    return {
+        "accessToken": emulator.tokens.issue(MACHINE_LEARNING[0], emulator.config.client_id),
+        "tokenType": "Bearer",
+        "expiryTimeUtc": end,
+        "refreshAfterTimeUtc": end - _REFRESH_SECONDS,
+    }
 
 
 def _regenerate(request: Request, body: dict[str, Any]) -> Response:

@@ -52,6 +52,7 @@ def register(router: Router) -> None:
         if body.get("tags") is not None:
             deployment["tags"] = body["tags"]
         deployment["sku"] |= body.get("sku") or {}
+        _check_quota(emulator_of(request), deployment)
         store = emulator_of(request).store
         deployment = envelope(store, deployment["id"], _KIND, deployment)
         store.put(deployment["id"], deployment)

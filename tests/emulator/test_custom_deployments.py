@@ -225,6 +225,75 @@ def test_a_deployment_needs_no_model(ml_client: "MLClient", endpoint: str, tmp_p
     ml_client.online_deployments.begin_delete("nomodel", endpoint).result()
 
 
+def test_modules_decorators_and_get_requests(
+    ml_client: "MLClient", endpoint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "at_the_root.py").write_text("def shout(text): return text.upper()\n")
+    (tmp_path / "sub" / "score.py").write_text(
+        "import functools\nfrom at_the_root import shout\n"
+        "def timed(f):\n    @functools.wraps(f)\n    def g(*a, **k): return f(*a, **k)\n"
+        "    return g\n"
+        "def init(): pass\n@timed\ndef run(raw): return shout(raw)\n"
+    )
+    deploy(ml_client, custom("modules", tmp_path, None, "sub/score.py"))
+    answer = score(ml_client, "modules", x="abc")
+    assert answer.json() == '{"X":"ABC"}'
+    assert answer.headers["x-ms-run-function-failed"] == "False"
+    key = ml_client.online_endpoints.get_keys(ENDPOINT).primary_key
+    url = f"https://{ENDPOINT}.eastus.inference.ml.azure.com"
+    headers = {"Authorization": f"Bearer {key}", "azureml-model-deployment": "modules"}
+    assert httpx.get(f"{url}/score?raw=abc", headers=headers).json() == "ABC"
+    assert httpx.get(f"{url}/nothing", headers=headers).status_code == 404
+    ml_client.online_deployments.begin_delete("modules", endpoint).result()
+
+
+def test_a_process_that_hangs_is_replaced(
+    ml_client: "MLClient", endpoint: str, tmp_path: Path
+) -> None:
+    from azure.ai.ml.entities import ProbeSettings
+
+    (tmp_path / "score.py").write_text(
+        "import os, signal, time\ndef init(): pass\n"
+        "def run(raw):\n    if 'hang' in raw: os.kill(os.getpid(), signal.SIGSTOP); time.sleep(9)\n"
+        "    return os.getpid()\n"
+    )
+    asked = custom("hangs", tmp_path, None, "score.py")
+    asked.liveness_probe = ProbeSettings(period=1, failure_threshold=1, initial_delay=30)
+    deploy(ml_client, asked)
+    first = score(ml_client, "hangs", x=1).json()
+    assert score(ml_client, "hangs", hang=1).status_code in (408, 424, 502)
+    deadline = time.monotonic() + 20
+    while psutil.pid_exists(first) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert score(ml_client, "hangs", x=1).json() != first
+    log = ml_client.online_deployments.get_logs("hangs", endpoint, lines=20)
+    assert "Liveness probe failed" in log
+    ml_client.online_deployments.begin_delete("hangs", endpoint).result()
+
+
+@pytest.mark.parametrize("mode", ["aad_token", "aml_token"])
+def test_an_endpoint_with_tokens(
+    emulator: RunningEmulator, ml_client: "MLClient", mode: str
+) -> None:
+    from azure.ai.ml.entities import ManagedOnlineEndpoint
+    from azure.ai.ml.exceptions import ValidationException
+    from azure.identity import DefaultAzureCredential
+
+    name = f"tokens-{mode[:3]}"
+    ml_client.begin_create_or_update(ManagedOnlineEndpoint(name=name, auth_mode=mode)).result()
+    got = ml_client.online_endpoints.get_keys(name)
+    token = getattr(got, "access_token", None) or got.token
+    wrong = DefaultAzureCredential().get_token("https://management.azure.com/.default").token
+    url = f"https://{name}.eastus.inference.ml.azure.com/score"
+    for bearer, status in ((token, 404), (wrong, 401), ("nothing", 401)):
+        answer = httpx.post(url, json={}, headers={"Authorization": f"Bearer {bearer}"})
+        assert answer.status_code == status, answer.text  # 404: it has no deployment yet
+    with pytest.raises(ValidationException, match="does not use keys"):
+        ml_client.online_endpoints.begin_regenerate_keys(name, key_type="primary").result()
+    ml_client.online_endpoints.begin_delete(name).result()
+
+
 def test_an_idle_deployment_costs_no_cpu(ml_client: "MLClient", endpoint: str) -> None:
     process = psutil.Process(score(ml_client, "blue", x=1).json()["pid"])
     before = sum(process.cpu_times()[:2])

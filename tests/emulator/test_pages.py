@@ -10,6 +10,7 @@ import requests
 
 from emulator.control_client import Control
 from emulator.pages.graph import Node, draw
+from emulator.pages.reading import without_signatures
 from tests.emulator.endpoint_support import create_endpoint
 from tests.emulator.running import RunningEmulator
 
@@ -126,15 +127,35 @@ def test_faults_are_shown_and_cleared(browser: Browser, control: Control) -> Non
 
 
 def test_only_this_machine_and_its_own_forms(browser: Browser) -> None:
-    assert browser.get("/", Host="evil.example:80").status_code == 403
+    for path in ("/", "/nothing"):
+        assert browser.get(path, Host="evil.example:80").status_code == 403
     assert browser.post("/faults/clear", {"token": "wrong"}).status_code == 403
-    assert (
-        browser.post("/faults/clear", {"token": "x"}, Origin="http://evil.example").status_code
-        == 403
-    )
-    page = browser.get("/")
-    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
-    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert browser.post("/faults/clear", {str(n): "x" for n in range(50)}).status_code == 403
+    form = {"token": browser.token("/requests")} if "token" in browser.get("/requests").text else {}
+    assert browser.post("/faults/clear", form, Origin="http://evil.example").status_code == 403
+    for path in ("/", "/nothing", "/style.css"):
+        headers = browser.get(path).headers
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_form_without_end_is_not_kept(browser: Browser) -> None:
+    def zeros() -> Iterator[bytes]:
+        for _ in range(8):
+            yield b"0" * (1 << 20)
+
+    answer = browser.session.post(browser.url + "/faults/clear", data=zeros(), timeout=10)
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("skip", ["²", "-1", "9" * 5000, "x"])
+def test_a_page_that_is_no_number_is_the_first(browser: Browser, skip: str) -> None:
+    assert browser.get(f"/jobs?skip={skip}").status_code == 200
+
+
+def test_signatures_are_left_out() -> None:
+    shown = without_signatures("https://x.blob.core.windows.net/a/b?sv=1&sig=abc%2F&se=2 and more")
+    assert shown == "https://x.blob.core.windows.net/a/b?sv=1&sig=...&se=2 and more"
 
 
 def test_no_secret_is_shown(
