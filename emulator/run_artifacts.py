@@ -35,31 +35,36 @@ def register(router: Router) -> None:
         create = "RunArtifacts_BatchCreateEmptyArtifacts"
         router.operation(create, "POST", f"{base}/batch/metadata")(batch_create)
 
+    base = f"/artifact/v2.0{WORKSPACE}/artifacts/{{origin}}/{{container}}"
+    _register_reads(router, base, "Artifacts")
+    create = "Artifacts_BatchCreateEmptyArtifacts"
+    router.operation(create, "POST", f"{base}/batch/metadata")(batch_create)
 
-def _register_reads(router: Router, base: str) -> None:
-    @router.operation("RunArtifacts_ListInContainer", "GET", base)
+
+def _register_reads(router: Router, base: str, service: str = "RunArtifacts") -> None:
+    @router.operation(f"{service}_ListInContainer", "GET", base)
     async def list_all(request: Request) -> Response:
         names = _names(request, "")
         return JSONResponse({"value": [_artifact(request, name) for name in names]})
 
-    @router.operation("RunArtifacts_ListInPath", "GET", f"{base}/path")
+    @router.operation(f"{service}_ListInPath", "GET", f"{base}/path")
     async def list_path(request: Request) -> Response:
         names = _names(request, _path(request))
         return JSONResponse({"value": [_artifact(request, name) for name in names]})
 
-    @router.operation("RunArtifacts_GetById", "GET", f"{base}/metadata")
+    @router.operation(f"{service}_GetById", "GET", f"{base}/metadata")
     async def metadata(request: Request) -> Response:
         return JSONResponse(_artifact(request, _existing(request)))
 
-    @router.operation("RunArtifacts_GetContentInformation", "GET", f"{base}/contentinfo")
+    @router.operation(f"{service}_GetContentInformation", "GET", f"{base}/contentinfo")
     async def content_information(request: Request) -> Response:
         return JSONResponse(_content(request, _existing(request), "r"))
 
-    @router.operation("RunArtifacts_GetSasUri", "GET", f"{base}/artifacturi")
+    @router.operation(f"{service}_GetSasUri", "GET", f"{base}/artifacturi")
     async def sas_uri(request: Request) -> Response:
         return JSONResponse(_content(request, _existing(request), "r")["contentUri"])
 
-    @router.operation("RunArtifacts_ListSasByPrefix", "GET", f"{base}/prefix/contentinfo")
+    @router.operation(f"{service}_ListSasByPrefix", "GET", f"{base}/prefix/contentinfo")
     async def list_sas(request: Request) -> Response:
         names = _names(request, _path(request))
         return JSONResponse({"value": [_content(request, name, "r") for name in names]})
@@ -80,11 +85,24 @@ async def batch_create(request: Request) -> Response:
     )
 
 
+def _start(request: Request) -> str:
+    """The prefix of the blobs that a request is about: a run's, or a container's of an origin."""
+    origin, container = _origin_and_container(request)
+    return f"{origin}/{container}/"
+
+
+def _origin_and_container(request: Request) -> tuple[str, str]:
+    parameters = request.path_params
+    if "run" in parameters:
+        return _ORIGIN, f"dcid.{parameters['run']}"
+    return parameters["origin"], parameters["container"]
+
+
 def _names(request: Request, prefix: str) -> list[str]:
     """The paths of a run's artifacts that are in, or are, what the prefix names."""
     workspace_path(request)
     emulator = emulator_of(request)
-    start = folder(request.path_params["run"])
+    start = _start(request)
     try:
         found = list(emulator.blobs.names(emulator.config.artifact_container, start + prefix))
     except BlobError as error:
@@ -103,15 +121,16 @@ def _path(request: Request) -> str:
 
 def _existing(request: Request) -> str:
     workspace_path(request)
-    path, run = _path(request), request.path_params["run"]
+    path = _path(request)
     if _blob(request, path) is None:
-        raise AzureError(404, "UserError", f"Artifact {path} of run {run} was not found.")
+        container = _origin_and_container(request)[1].removeprefix("dcid.")
+        raise AzureError(404, "UserError", f"Artifact {path} of run {container} was not found.")
     return path
 
 
 def _blob(request: Request, path: str) -> "Blob | None":
     emulator = emulator_of(request)
-    name = folder(request.path_params["run"]) + path
+    name = _start(request) + path
     try:
         return emulator.blobs.get(emulator.config.artifact_container, name)
     except BlobError as error:
@@ -119,7 +138,7 @@ def _blob(request: Request, path: str) -> "Blob | None":
 
 
 def _artifact(request: Request, path: str) -> dict[str, Any]:
-    name = folder(request.path_params["run"]) + path
+    name = _start(request) + path
     blob = _blob(request, path)
     known = {"etag": blob.etag, "createdTime": blob.created.isoformat()} if blob else {}
     place = {"dataStoreName": "workspaceartifactstore", "relativePath": name}
@@ -127,10 +146,11 @@ def _artifact(request: Request, path: str) -> dict[str, Any]:
 
 
 def _content(request: Request, path: str, permissions: str) -> dict[str, str]:
-    name = folder(request.path_params["run"]) + path
+    name = _start(request) + path
     url = signed_url(emulator_of(request), name, permissions)
     return {**_identity(request, path), "contentUri": url}
 
 
 def _identity(request: Request, path: str) -> dict[str, str]:
-    return {"origin": _ORIGIN, "container": f"dcid.{request.path_params['run']}", "path": path}
+    origin, container = _origin_and_container(request)
+    return {"origin": origin, "container": container, "path": path}

@@ -72,7 +72,8 @@ def child_resource(
         properties |= {
             "jobType": "Command",
             "command": command.text,
-            "codeId": command.code if isinstance(command.code, str) else None,
+            # Of a registry's code the SDK reads no address.
+            "codeId": code if "/workspaces/" in (code := str(command.code)) else None,
             "environmentId": command.environment or "",
             "environmentVariables": command.variables,
             "computeId": node.compute,

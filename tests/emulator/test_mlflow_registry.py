@@ -139,3 +139,26 @@ def test_what_is_not_there_is_said(mlflow_client: Any, tmp_path: Path) -> None:
     for name, call in calls.items():
         with pytest.raises(MlflowException, match=name):
             call()
+
+
+def test_a_folder_of_this_machine_is_registered(
+    ml_client: "MLClient", mlflow_client: Any, code: Path, tmp_path: Path
+) -> None:
+    import mlflow
+
+    mlflow.pyfunc.save_model(
+        tmp_path / "saved", python_model=str(_script(tmp_path)), pip_requirements=[]
+    )
+    version = mlflow.register_model(f"file://{tmp_path / 'saved'}", "from-a-folder")
+    path = str(ml_client.models.get("from-a-folder", version.version).path)
+    assert "/datastores/workspaceartifactstore/paths/LocalUpload/" in path
+    assert mlflow.pyfunc.load_model("models:/from-a-folder/1").predict([2]) == [4]
+
+
+def _script(folder: Path) -> Path:
+    """The model as a file that sets it: nothing of it need be importable."""
+    script = folder / "doubling.py"
+    script.write_text(
+        textwrap.dedent(MODEL) + "\n\nimport mlflow\nmlflow.models.set_model(Doubling())\n"
+    )
+    return script
