@@ -8,7 +8,7 @@ import httpx
 
 from tests.contract.created import TAG, Created
 from tests.contract.service import Service, until
-from tests.contract.sweep_files import Experiments, delete_files
+from tests.contract.sweep_files import Experiments, delete_files, delete_uploads
 
 ASSETS = ("data", "models", "environments", "components")
 _TERMINAL = ("Completed", "Failed", "Canceled")
@@ -49,6 +49,7 @@ class _Sweeper:
             self._delete(f"/datastores/{name}")
         self.left += experiments.delete()
         self.left += delete_files(self._service, self._files)
+        self.left += delete_uploads(self._service, self._created.prefix)
 
     def _ours(self, path: str, **parameters: str) -> list[dict[str, Any]]:
         try:

@@ -26,6 +26,17 @@ def delete_files(service: Service, addresses: Iterable[str]) -> list[str]:
     return left
 
 
+def delete_uploads(service: Service, prefix: str) -> list[str]:
+    """Delete what was uploaded under the session's names before an asset named it.
+
+    An interrupted session leaves such files, and nothing else knows where they are.
+    """
+    try:
+        return _Files(service).delete_uploads(prefix)
+    except Exception as error:
+        return [f"uploads of {prefix}: {error}"]
+
+
 class _Files:
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -43,6 +54,15 @@ class _Files:
         # Code gets a container for each upload. One that others use is not empty, or has a name.
         if _GUID.fullmatch(name) and name not in self._used and not list(container.list_blobs()):
             container.delete_container()
+
+    def delete_uploads(self, prefix: str) -> list[str]:
+        default = next(p for p in self._datastores.values() if p.get("isDefault"))
+        container = self._container(default["accountName"], default["containerName"])
+        found = [blob.name for blob in container.list_blobs(name_starts_with="LocalUpload/")]
+        for blob in found:
+            if f"/{prefix}" in blob:
+                container.delete_blob(blob)
+        return []
 
     def _place(self, address: str) -> tuple[str, str, str]:
         """Account, container and path of an address."""
