@@ -87,7 +87,6 @@ def build_app(state: Path) -> ASGIApp:
 def take_in(store: Any, journal: Journal, lock: threading.Lock) -> None:
     """Write down what the emulator noted of its jobs. What MLflow does not allow is passed over."""
     from mlflow.entities import RunStatus
-    from mlflow.exceptions import MlflowException
 
     with lock:
         for entry in journal.entries():
@@ -100,8 +99,8 @@ def take_in(store: Any, journal: Journal, lock: threading.Lock) -> None:
                 else:
                     status = RunStatus.from_string(entry["status"])
                     store.update_run_info(entry["end"], status, entry["time"], None)
-            except MlflowException as error:
-                print(f"{entry}: {error.message}", file=sys.stderr, flush=True)
+            except Exception as error:  # one that cannot be written must not hold up all others
+                print(f"{entry}: {error}", file=sys.stderr, flush=True)
 
 
 def _empty(store: Any) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.contract.created import Created
-from tests.contract.local import NOT_YET, Watch, local_target
+from tests.contract.local import Watch, local_target
 from tests.contract.plan import CLUSTER_SIZE, IMAGE, confirmed, plan
 from tests.contract.service import Service
 from tests.contract.sweep import sweep
@@ -72,15 +72,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     finally:
         if capture:
             capture.resume_global_capture()
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if _is_real(config):
-        return
-    for item in items:
-        reason = NOT_YET.get("::".join(item.nodeid.rpartition("/")[2].split("::")))
-        if reason:
-            item.add_marker(pytest.mark.xfail(reason=reason, strict=False))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,9 +9,6 @@ from tests.contract.published import published_name
 from tests.contract.target import Target
 from tests.emulator.running import StartedEmulator
 
-NOT_YET: dict[str, str] = {}
-"""Tests that the local Azure ML does not pass yet, and what it lacks."""
-
 
 class Watch:
     """What the local Azure ML did so far, and so whether what tests say they cover is true."""

@@ -90,6 +90,17 @@ def test_a_folder_has_one_emulator_and_exec_joins_it(tmp_path: Path) -> None:
         assert "running" in running.command("status").stdout
 
 
+def test_config_is_what_the_sdk_reads(tmp_path: Path) -> None:
+    from azure.ai.ml import MLClient
+    from azure.identity import DefaultAzureCredential
+
+    result = emulator_command("config", state=tmp_path / "state")
+    (tmp_path / "config.json").write_text(result.stdout)
+    client = MLClient.from_config(DefaultAzureCredential(), path=tmp_path)
+    assert (client.resource_group_name, client.workspace_name) == ("local", "local")
+    assert not (tmp_path / "state" / "lock").exists()  # nothing was started
+
+
 def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:
     (tmp_path / "file.txt").write_text("content")
     create = CONNECT + (

@@ -17,6 +17,7 @@ import pytest
 
 from emulator.http import AzureError
 from emulator.tracking import TrackingServer
+from emulator.tracking_journal import Journal
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -65,6 +66,8 @@ def test_runs_have_given_ids_and_outlive_the_process(tmp_path: Path) -> None:
         await server.create_run("job-1", "chat", "again", {}, None)
         await server.create_run("job-1_step", "chat", "finetune", {}, "job-1")
         await server.create_run("job-1_inner", "chat", "inner", {}, "job-1_step")
+        Journal(tmp_path).add({"end": "job-1", "status": "NO SUCH WORD", "time": 0})
+        Journal(tmp_path).add({"nothing": "that is known"})
         assert not children_of_this_process()  # no job waits for a start
         loggers = [
             await asyncio.create_subprocess_exec(

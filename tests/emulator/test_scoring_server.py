@@ -217,7 +217,14 @@ def test_another_flavor_is_served_through_mlflow(tmp_path: Path) -> None:
         wait_until_ready(address)
         body = {"input_data": {"columns": ["x"], "data": [[1], [4]]}, "params": {}}
         assert request(f"{address}/score", body) == (200, [2, 8])
+        for same in (
+            {"dataframe_split": {"columns": ["x"], "data": [[1], [4]]}},
+            {"dataframe_records": [{"x": 1}, {"x": 4}]},
+            {"inputs": {"x": [1, 4]}},
+        ):
+            assert request(f"{address}/score", same) == (200, [2, 8])
         assert request(f"{address}/score", {"input_data": 7})[0] == 400
+        assert request(f"{address}/score", {"dataframe_split": {"data": 7}})[0] == 400
     finally:
         process.kill()
         process.communicate()
