@@ -1,7 +1,7 @@
 """Following the job: status, steps and log lines until it ends or a deadline passes."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ from tasks.config import Deadlines
 from tasks.errors import JobFailed
 from tasks.explaining import azure_code_and_text
 from tasks.history import RunHistory, Step
-from tasks.job import cancel_job, job_phase, look_at_job
+from tasks.job import cancel_job, job_phase
+from tasks.job_board import FEW, JobBoard, job_board
 from tasks.job_failure import examine
 from tasks.polling import Observation, Patience, wait
 from tasks.progress import TrainingProgress, read_progress
@@ -27,20 +28,38 @@ _LONGEST_LINE = 400
 def follow_job(
     workspace: str, job: JobRef, deadlines: Deadlines, poll_seconds: float
 ) -> JobOutcome:
-    """Wait for the job while its log lines go to this run's log.
+    """Wait for the job while its log lines go to this run's log; see `follow`."""
+    return follow(workspace, job, deadlines, poll_seconds)
 
-    Raises JobFailed with the job's own error and its last log lines, DeadlineExceeded after
-    cancelling a job that is too late.
+
+def follow(
+    workspace: str,
+    job: JobRef,
+    deadlines: Deadlines,
+    poll_seconds: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] | None = None,
+) -> JobOutcome:
+    """Wait for the job while its log lines go to the log.
+
+    Of many jobs that one process awaits only the states are followed. Raises JobFailed with the
+    job's own error and its last log lines, DeadlineExceeded after cancelling a job that is too
+    late. `sleep`: instead of sleeping until the job has changed.
     """
-    client, started = workspace_client(workspace), time.monotonic()
+    client, started = workspace_client(workspace), clock()
     if job.studio_url:
         link("studio", job.studio_url, f"Job {job.name} in the studio")
     history = RunHistory(client, workspace_block(workspace).get_credential())
-    with terminal_progress(f"Job {job.name}") as progress:
-        reporter = _Reporter(job.name, history, progress, run_logger())
+    board = job_board(workspace)
+    with (
+        terminal_progress(f"Job {job.name}") as progress,
+        board.waiting(job.name, poll_seconds) as waiting,
+    ):
+        reporter = _Reporter(job.name, board, history, progress, run_logger())
         seen = wait(
             f"Job {job.name}",
-            lambda: look_at_job(client, job.name),
+            waiting.look,
             Patience(
                 {Phase.QUEUED: deadlines.queue * 60, Phase.RUNNING: deadlines.run * 60},
                 interval=poll_seconds,
@@ -48,13 +67,15 @@ def follow_job(
             cancel=lambda: cancel_job(workspace, job.name),
             on_progress=reporter.report,
             on_error=reporter.report_error,
+            clock=clock,
+            sleep=sleep or waiting.sleep,
         )
     if seen.phase is not Phase.SUCCEEDED:
         raise _failure(workspace, job.name, seen)
     return JobOutcome(
         name=job.name,
         status=seen.status,
-        seconds=round(time.monotonic() - started, 1),
+        seconds=round(clock() - started, 1),
         adopted=job.adopted,
     )
 
@@ -64,6 +85,7 @@ class _Reporter:
     """Carries status, steps and log lines of one job to the run's log and its progress."""
 
     job: str
+    board: JobBoard
     history: RunHistory
     progress: ProgressReport
     logger: Any
@@ -71,6 +93,7 @@ class _Reporter:
     trainings: dict[str, TrainingProgress] = field(default_factory=dict)
     """Name of a step -> what its lines say of its training."""
     _unreadable: bool = False
+    _left_out: bool = False
 
     def report(self, seen: Observation) -> None:
         """Never raises: what cannot be read now is read at the next look."""
@@ -79,6 +102,9 @@ class _Reporter:
             self.last_status = seen.status
         if seen.phase is Phase.QUEUED:
             self.progress.update(0, seen.status)
+            return
+        if not self.board.has_few:
+            self._leave_out()
             return
         try:
             self._report_steps(seen)
@@ -92,6 +118,15 @@ class _Reporter:
             self._unreadable = True
         else:
             self._unreadable = False
+
+    def _leave_out(self) -> None:
+        self.progress.update(0, "running")
+        if not self._left_out:
+            self.logger.info(
+                "More than %d jobs are awaited by this process: their logs are in the studio.",
+                FEW,
+            )
+            self._left_out = True
 
     def report_error(self, error: Exception) -> None:
         self.logger.warning(

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from tasks.rest import get_json, plain, signed_in
+
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
     from azure.core.credentials import TokenCredential
 
-_SCOPE = "https://management.azure.com/.default"
 _LOG = re.compile(
     r"^(logs/azureml/executionlogs\.txt|user_logs/std_log[^/]*\.txt|azureml-logs/\d{2}.*\.txt)$"
 )
@@ -55,12 +56,7 @@ class RunHistory:
 
     def details(self, name: str) -> RunDetails:
         """Status, error text and log files of the run `name`."""
-        from azure.core.rest import HttpRequest
-
-        request = HttpRequest("GET", f"{self._address}/runs/{name}/details")
-        response = self._signed_in.send_request(request)
-        response.raise_for_status()
-        body: dict[str, Any] = response.json()
+        body = get_json(self._signed_in, f"{self._address}/runs/{name}/details")
         logs = {path: url for path, url in (body.get("logFiles") or {}).items() if _LOG.match(path)}
         return RunDetails(str(body.get("status") or ""), logs, _error_text(body.get("error")))
 
@@ -104,12 +100,8 @@ class RunHistory:
             yield from below
 
     def _children(self, run: str) -> list[dict[str, Any]]:
-        from azure.core.rest import HttpRequest
-
-        request = HttpRequest("GET", f"{self._address}/runs/{run}/children")
-        response = self._signed_in.send_request(request)
-        response.raise_for_status()
-        children: list[dict[str, Any]] = response.json().get("value") or []
+        body = get_json(self._signed_in, f"{self._address}/runs/{run}/children")
+        children: list[dict[str, Any]] = body.get("value") or []
         return children
 
     def _new_lines(self, run: str, url: str) -> list[str]:
@@ -131,30 +123,18 @@ class RunHistory:
     @cached_property
     def _address(self) -> str:
         """Address of the workspace's run history."""
-        from azure.core.rest import HttpRequest
-
         workspace = self.client.workspaces.get(self.client.workspace_name)
-        response = self._plain.send_request(HttpRequest("GET", str(workspace.discovery_url)))
-        response.raise_for_status()
-        services = response.json()
+        services = get_json(self._plain, str(workspace.discovery_url))
         base = (services.get("history") or services["api"]).rstrip("/")
         return f"{base}/history/v1.0{workspace.id}"
 
     @cached_property
     def _plain(self) -> Any:
-        """For addresses that need no token or carry a signature."""
-        from azure.core import PipelineClient
-        from azure.core.pipeline.policies import RetryPolicy
-
-        return PipelineClient("", policies=[RetryPolicy(retry_total=2)])
+        return plain()
 
     @cached_property
     def _signed_in(self) -> Any:
-        from azure.core import PipelineClient
-        from azure.core.pipeline.policies import BearerTokenCredentialPolicy, RetryPolicy
-
-        sign = BearerTokenCredentialPolicy(self.credential, _SCOPE)
-        return PipelineClient("", policies=[RetryPolicy(retry_total=2), sign])
+        return signed_in(self.credential)
 
 
 def _error_text(error: Any) -> str | None:

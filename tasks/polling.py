@@ -84,7 +84,8 @@ def wait(
         left = patience.deadlines.get(phase, float("inf")) - spent[phase]
         if left <= 0:
             raise _too_late(what, phase, patience.deadlines[phase], cancel)
-        sleep(min(patience.pause(looks) * (0.8 + 0.4 * random()), left))
+        # Never longer than the interval: whoever set it counts on it.
+        sleep(min(patience.pause(looks) * (0.75 + 0.25 * random()), left))
         looks += 1
 
 
