@@ -18,7 +18,7 @@ from tasks.recording import recording
 from tasks.registration import register_model
 from tasks.report import RunReport
 from tasks.training import train
-from tasks.trial import end_trial, try_model
+from tasks.trial import trial
 from tasks.undoing import is_wanted_undone, undo_run
 
 
@@ -65,24 +65,21 @@ def finetune(config: FinetuneConfig = _DEFAULTS, workspace: str = "default") -> 
             with run.stage("compute"):
                 ensure_cluster(workspace, config.compute, tags, config.deadlines.compute)
 
-            with run.stage("job"):
-                plan = train(run, workspace, plan, tags)
+            with trial(run, workspace, tags) as testing:
+                with run.stage("job"):
+                    plan = train(run, workspace, plan, tags, testing.begin)
 
-            with run.stage("metrics"):
-                job, experiment = plan.names.job, plan.names.experiment
-                metrics = read_metrics(workspace, job, experiment, str(run.folder))
-                run.add_metrics(metrics)
+                with run.stage("metrics"):
+                    job, experiment = plan.names.job, plan.names.experiment
+                    metrics = read_metrics(workspace, job, experiment, str(run.folder))
+                    run.add_metrics(metrics)
 
-            with run.stage("register"):
-                register = making_model(register_model, workspace, plan, metrics)
-                run.model = register(workspace, plan, job, tags)
+                with run.stage("register"):
+                    register = making_model(register_model, workspace, plan, metrics)
+                    run.model = register(workspace, plan, job, tags)
 
-            if config.serving.test:
-                try:
-                    try_model(run, workspace, plan, run.model, tags)
-                finally:
-                    with run.stage("tear down"):
-                        end_trial(run, make_claim(run.flow_run_id, workspace, plan))
+                if config.serving.test:
+                    testing.of(plan, run.model)
             remember_plan(workspace, plan, job)
         return run
 

@@ -19,19 +19,14 @@ def ensure_endpoint(
     client: "MLClient", name: str, description: str, tags: dict[str, str], minutes: float
 ) -> Any:
     """The endpoint of that name in working order; one that failed or is going is made anew."""
-    from azure.ai.ml.entities import ManagedOnlineEndpoint
-
     existing = find_endpoint(client, name)
     if existing is not None and status_word(existing.provisioning_state).lower() in UNUSABLE:
         delete_endpoint(client, name, minutes)
         existing = None
-    wanted = ManagedOnlineEndpoint(
-        name=name, description=description, auth_mode="key", tags=dict(tags)
-    )
     with explained(f"Creating endpoint {name}"):
         operation = None
         if existing is None:
-            operation = begin(lambda: client.online_endpoints.begin_create_or_update(wanted))
+            operation = _begin(client, name, description, tags)
         seen = _wait(client, name, f"Endpoint {name}", operation, minutes)
     if seen.phase is not Phase.SUCCEEDED:
         raise DeploymentFailed(
@@ -39,6 +34,22 @@ def ensure_endpoint(
             "Look at it in the studio; the model is registered and can be deployed again.",
         )
     return seen.resource
+
+
+def begin_endpoint(client: "MLClient", name: str, description: str, tags: dict[str, str]) -> None:
+    """Ask for the endpoint if there is none of that name, in whatever state, and do not wait."""
+    if find_endpoint(client, name) is None:
+        with explained(f"Creating endpoint {name}"):
+            _begin(client, name, description, tags)
+
+
+def _begin(client: "MLClient", name: str, description: str, tags: dict[str, str]) -> Any | None:
+    from azure.ai.ml.entities import ManagedOnlineEndpoint
+
+    wanted = ManagedOnlineEndpoint(
+        name=name, description=description, auth_mode="key", tags=dict(tags)
+    )
+    return begin(lambda: client.online_endpoints.begin_create_or_update(wanted))
 
 
 def send_traffic(
