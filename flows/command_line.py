@@ -22,6 +22,7 @@ from tasks.clients import forget_clients
 from tasks.config import Section
 from tasks.explaining import explain
 from tasks.ownership import home
+from tasks.preload import import_meanwhile
 from tasks.recording import Record, error_text
 
 DEFAULT_BLOCK = "default"
@@ -104,6 +105,7 @@ def read_settings(
 
 def carry_out(run: Callable[[], _Report], workspace: str, show: Callable[[_Report], None]) -> int:
     """Run in this process and show what came of it: 0 completed, 1 failed."""
+    import_meanwhile()
     with temporary_settings({PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: _START_SECONDS}):
         if workspace == DEFAULT_BLOCK:
             ensure_default_block()

@@ -13,7 +13,7 @@ from tasks.drift import remember_plan
 from tasks.lineage import making_model
 from tasks.metrics import read_metrics
 from tasks.ownership import home, owner_tags
-from tasks.planning import decide_plan, look_around
+from tasks.planning import decide_plan, look_around, show_lengths
 from tasks.recording import recording
 from tasks.registration import register_model
 from tasks.report import RunReport
@@ -56,6 +56,7 @@ def finetune(config: FinetuneConfig = _DEFAULTS, workspace: str = "default") -> 
             plan = decide_plan(config, found)
             run.add_plan(plan)
         if config.plan_only:
+            show_lengths(plan)
             run.status = "planned"
             return run
 
@@ -67,7 +68,7 @@ def finetune(config: FinetuneConfig = _DEFAULTS, workspace: str = "default") -> 
 
             with trial(run, workspace, tags) as testing:
                 with run.stage("job"):
-                    plan = train(run, workspace, plan, tags, testing.begin)
+                    plan = train(run, workspace, plan, tags, testing.begin, show_lengths)
 
                 with run.stage("metrics"):
                     job, experiment = plan.names.job, plan.names.experiment

@@ -193,9 +193,13 @@ def sample_markdown(conversations: Sequence[Sequence[dict[str, Any]]]) -> str:
     return "\n\n".join(parts)
 
 
-def show_plan(plan: Plan) -> None:
-    """Keep the plan and the lengths of its conversations with the run, and log the plan."""
-    markdown("plan", plan_markdown(plan), "What will be done")
+def show_lengths(plan: Plan) -> None:
+    """Keep the lengths of the plan's conversations with the run."""
     if in_run() and (lengths := data_lengths(plan)):
         markdown("lengths", lengths, f"How long the conversations of {plan.data.dataset} are")
+
+
+def show_plan(plan: Plan) -> None:
+    """Keep the plan with the run, and log it."""
+    markdown("plan", plan_markdown(plan), "What will be done")
     run_logger().info("What will be done:\n%s", plan_text(plan))

@@ -16,11 +16,11 @@ def train(
     workspace: str,
     plan: Plan,
     tags: dict[str, str],
-    meanwhile: Callable[[Plan], object] = lambda plan: None,
+    *meanwhile: Callable[[Plan], object],
 ) -> Plan:
     """Submit or adopt the job and wait for it; the plan with the names of its attempt.
 
-    `meanwhile` is called with the plan of each attempt when its job is submitted.
+    `meanwhile`: called with the plan of each attempt when its job is submitted.
     A failure that is likely to pass (a lost node, say) is followed by the next attempt, within
     `max_attempts`. Any other one raises JobFailed.
     """
@@ -29,7 +29,8 @@ def train(
         endpoint = None if plan.config.serving.keep_endpoint else plan.names.endpoint
         update(run.flow_run_id, job=plan.names.job, endpoint=endpoint)
         run.job = submit_job(workspace, plan, tags)
-        meanwhile(plan)
+        for each in meanwhile:
+            each(plan)
         try:
             run.outcome = follow_job(
                 workspace, run.job, plan.config.deadlines, plan.config.poll_seconds
