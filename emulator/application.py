@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from emulator import (
     blob,
     control,
+    datastore_service,
     mlflow_service,
     public_blobs,
     registry_service,
@@ -21,7 +22,7 @@ from emulator import (
 )
 from emulator.core import Emulator
 from emulator.gate import Gate, host_of
-from emulator.headers import add_service_headers
+from emulator.headers import Allowance, add_service_headers
 from emulator.http import AzureError, Handler, Router, request_id
 from emulator.identity import MACHINE_LEARNING, MANAGEMENT, identity_router
 from emulator.limits import limited
@@ -66,6 +67,7 @@ class Application:
     def __init__(self, emulator: Emulator) -> None:
         self.state = State({"emulator": emulator})
         self._emulator = emulator
+        self._allowance = Allowance()
         self.management = Router("resource manager")
         for resource in (workspaces, computes, assets, uploads, jobs, endpoints, schedules):
             resource.register(self.management)
@@ -76,6 +78,7 @@ class Application:
         for service in (registry_service, registry_uploads, run_history, mlflow_service):
             service.register(self.api)
         locations.register_data_plane(self.api)
+        datastore_service.register(self.api)
         service_instances.register(self.api)
         self.identity = identity_router()
         self.control = Router("control")
@@ -151,8 +154,11 @@ class Application:
             ).response(config.location)
         response.headers.setdefault("x-ms-request-id", request_id())
         if self._router(host) in (self.management, self.api):
-            add_service_headers(response.headers, request, response.status_code, began, config)
+            add_service_headers(
+                response.headers, request, response.status_code, began, config, self._allowance
+            )
         _log.info(
             "%s https://%s%s %s", request.method, host, request.url.path, response.status_code
         )
+        self._emulator.store.commit()
         await response(scope, receive, send)

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
+from emulator.blob_descriptions import Descriptions
 from emulator.blob_names import names_a_file, walk
 from emulator.blob_signatures import service_sas
 from emulator.clock import CLOCK
@@ -69,10 +69,12 @@ class BlobStore:
         self.root = root
         self.account = account
         self.account_key = account_key
-        self._documents = metadata
+        self._descriptions = Descriptions(metadata)
         # No container can have these names.
         self._uploads = root / ".uploads"
         self._blocks = root / ".blocks"
+        # What was uploaded when an earlier life ended never became a blob.
+        shutil.rmtree(self._uploads, ignore_errors=True)
         for folder in (self._uploads, self._blocks):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -129,9 +131,7 @@ class BlobStore:
         # Out of sight at once: emptying it takes a while.
         gone = self.new_file()
         os.replace(self.path(name), gone)
-        for key, _ in self._documents.items():
-            if key.startswith(f"{name}/"):
-                self._documents.delete(key)
+        self._descriptions.delete_below(f"{name}/")
         shutil.rmtree(gone, ignore_errors=True)
 
     def get(self, container: str, name: str) -> Blob | None:
@@ -143,9 +143,7 @@ class BlobStore:
             return None
         if not file.is_file() or name.endswith("/"):
             return None
-        known = self._documents.get(f"{container}/{name}") or {}
-        if known.get("stamp") != [stat.st_mtime_ns, stat.st_size]:
-            known = {}
+        known = self._descriptions.of(f"{container}/{name}", stat)
         written = datetime.fromtimestamp(stat.st_mtime, UTC)
         guess = mimetypes.guess_type(name)[0] or "application/octet-stream"
         return Blob(
@@ -184,6 +182,10 @@ class BlobStore:
         created = old.created if old else CLOCK.now()
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_dir():
+                raise IsADirectoryError(target)
+            key = f"{container}/{name}"
+            self._descriptions.write(key, file, target, headers, metadata, created)
             os.replace(file, target)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             raise BlobError(
@@ -192,29 +194,14 @@ class BlobStore:
                 f"The blob '{name}' cannot be kept: the local store keeps blobs as files, and a "
                 "part of this name is already a blob or a folder of blobs.",
             ) from error
-        return self._describe(container, name, headers, metadata, created)
+        return self._existing(container, name)
 
     def set_metadata(self, container: str, blob: Blob, metadata: dict[str, str]) -> Blob:
-        return self._describe(container, blob.name, blob.headers, metadata, blob.created)
+        key, file = f"{container}/{blob.name}", blob.file
+        self._descriptions.write(key, file, file, blob.headers, metadata, blob.created)
+        return self._existing(container, blob.name)
 
-    def _describe(
-        self,
-        container: str,
-        name: str,
-        headers: dict[str, str],
-        metadata: dict[str, str],
-        created: datetime,
-    ) -> Blob:
-        stat = self.path(container, name).stat()
-        document: dict[str, Any] = {
-            "stamp": [stat.st_mtime_ns, stat.st_size],
-            "etag": f'"0x{uuid.uuid4().hex[:15].upper()}"',
-            "modified": CLOCK.now().isoformat(),
-            "created": created.isoformat(),
-            "headers": headers,
-            "metadata": metadata,
-        }
-        self._documents.put(f"{container}/{name}", document)
+    def _existing(self, container: str, name: str) -> Blob:
         blob = self.get(container, name)
         assert blob is not None
         return blob
@@ -225,7 +212,7 @@ class BlobStore:
         if blob is None:
             return False
         blob.file.unlink()
-        self._documents.delete(f"{container}/{name}")
+        self._descriptions.delete(f"{container}/{name}")
         for folder in blob.file.relative_to(self.path(container)).parents[:-1]:
             try:
                 (self.path(container) / folder).rmdir()
@@ -280,8 +267,7 @@ class BlobStore:
 
     def clear(self) -> None:
         """Delete every container, blob and unfinished upload."""
-        for key, _ in self._documents.items():
-            self._documents.delete(key)
+        self._descriptions.delete_below("")
         for folder in self.root.iterdir():
             shutil.rmtree(folder, ignore_errors=True)
         for folder in (self._uploads, self._blocks):

@@ -85,7 +85,7 @@ class Config:
 
     def client_environment(self, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
         """The variables that make an unmodified Azure ML client talk to this emulator."""
-        hosts = ["localhost", "127.0.0.1", "::1"]
+        hosts = ["localhost", "127.0.0.1"]  # azureml-dataprep fails on "::1"
         present = [x for x in environment.get("NO_PROXY", "").split(",") if x and x not in hosts]
         no_proxy = ",".join([*hosts, *present])
         bundle = str(self.ca_bundle)

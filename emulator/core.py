@@ -1,8 +1,12 @@
 """The parts of one emulator, put together."""
 
+import asyncio
+from pathlib import Path
+
 from emulator.blob_store import BlobStore
 from emulator.clock import CLOCK
 from emulator.compute.runner import JobRunner
+from emulator.compute.strays import kill_strays
 from emulator.compute.warm import WarmNode
 from emulator.config import Config
 from emulator.deployments import DeploymentProcesses
@@ -48,7 +52,10 @@ class Emulator:
         self.schedules = Scheduler(self)
 
     async def start(self) -> None:
+        await asyncio.to_thread(kill_strays, self.config.state)
         await self.tracking.start()
+        if self._resetting.exists():  # a reset was killed: it forgets the rest now
+            self._forget()
         await self._begin_work()
 
     async def _begin_work(self) -> None:
@@ -69,10 +76,21 @@ class Emulator:
         """
         self.clear_control()
         await self._end_work(at_once=True)
+        self._resetting.touch()
+        self._forget()
+        await self._begin_work()
+
+    @property
+    def _resetting(self) -> Path:
+        """Is there while only a part may be forgotten."""
+        return self.config.state / "resetting"
+
+    def _forget(self) -> None:
         self.store.clear()
         self.blobs.clear()
         self.tracking.clear()
-        await self._begin_work()
+        self.store.commit()
+        self._resetting.unlink()
 
     def clear_control(self) -> None:
         """Take away all that makes this cloud fail, and the log of what was asked of it."""

@@ -49,12 +49,15 @@ def model_reference(properties: Mapping[str, Any]) -> str | None:
     return model if isinstance(model, str) and model else None
 
 
-def model_path(emulator: "Emulator", properties: Mapping[str, Any]) -> Path | None:
-    """Where the files of a deployment's model are; AzureError 400 when there are none."""
+def model_path(emulator: "Emulator", properties: Mapping[str, Any], workspace: str) -> Path | None:
+    """Where the files of a deployment's model are; AzureError 400 when there are none.
+
+    `workspace`: the path of the one that the deployment is in.
+    """
     reference = model_reference(properties)
     if reference is None:
         return None
-    path = _files(emulator, reference, "model")
+    path = _files(emulator, reference, "model", workspace)
     if not is_custom(properties) and not (path / "MLmodel").is_file():
         raise AzureError(
             400,
@@ -73,21 +76,22 @@ async def program(
     `folder`: the deployment's own, which holds its code and its model; `log`: for a person.
     """
     properties = resource["properties"]
+    workspace = resource["id"].partition("/onlineEndpoints/")[0]
     variables = dict(properties.get("environmentVariables") or {})
     if is_custom(properties):
-        interpreter = await _environment(emulator, properties.get("environmentId"), log)
+        interpreter = await _environment(emulator, properties.get("environmentId"), log, workspace)
         script, variables = await asyncio.to_thread(
-            _put_in_place, emulator, properties, folder, variables, log
+            _put_in_place, emulator, properties, workspace, folder, variables, log
         )
         arguments = ("-P", str(_SCRIPT_SERVER), "--script", str(script))
         environment = _variables(emulator, variables, interpreter)
         return Program(arguments, folder / "azureml-app", environment, interpreter)
-    model = model_path(emulator, properties)
+    model = model_path(emulator, properties, workspace)
     if model is None:
         raise AzureError(400, "BadRequest", "The deployment names no model.")
     note(log, f"Model folder: {_size(model)}.")
     note(storage_log(log), f"Model {model_reference(properties)} is in place: {_size(model)}.")
-    found = await _of_model(emulator, properties, model, log)
+    found = await _of_model(emulator, properties, model, log, workspace)
     arguments = ("--model", str(model.resolve()), "--port", "0")
     if found is None:
         return Program(arguments, log.parent, variables)
@@ -96,11 +100,11 @@ async def program(
 
 
 async def _of_model(
-    emulator: "Emulator", properties: Mapping[str, Any], model: Path, log: Path
+    emulator: "Emulator", properties: Mapping[str, Any], model: Path, log: Path, workspace: str
 ) -> Interpreter | None:
     """The environment of an MLflow model, where the emulator's own Python does not do."""
     if properties.get("environmentId"):
-        found = await _environment(emulator, properties["environmentId"], log)
+        found = await _environment(emulator, properties["environmentId"], log, workspace)
         return None if found.own else found
     conda = conda_of(model)
     missing = unmet(model) if conda else []
@@ -113,9 +117,11 @@ async def _of_model(
         raise AzureError(400, error.code, error.message) from error
 
 
-async def _environment(emulator: "Emulator", reference: str | None, log: Path) -> Interpreter:
+async def _environment(
+    emulator: "Emulator", reference: str | None, log: Path, workspace: str
+) -> Interpreter:
     try:
-        found = await emulator.environments.interpreter(reference, log)
+        found = await emulator.environments.interpreter(reference, log, workspace)
     except EnvironmentFailed as error:
         raise AzureError(400, error.code, error.message) from error
     for line in found.notes:
@@ -134,6 +140,7 @@ def _variables(
 def _put_in_place(
     emulator: "Emulator",
     properties: Mapping[str, Any],
+    workspace: str,
     folder: Path,
     variables: dict[str, str],
     log: Path,
@@ -144,7 +151,7 @@ def _put_in_place(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if code.get("codeId"):
-        shutil.copytree(_files(emulator, code["codeId"], "code"), app)
+        shutil.copytree(_files(emulator, code["codeId"], "code", workspace), app)
     else:
         app.mkdir()
     note(storage_log(log), f"Code of {code.get('codeId') or 'none'} is in place.")
@@ -158,7 +165,7 @@ def _put_in_place(
         "AZUREML_ENTRY_SCRIPT": code["scoringScript"],
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    model = model_path(emulator, properties)
+    model = model_path(emulator, properties, workspace)
     if model is not None:
         name, version = _name_and_version(model_reference(properties) or "")
         place = folder / "azureml-models" / name / version
@@ -170,11 +177,21 @@ def _put_in_place(
 
 
 def _link(source: Path, target: Path) -> None:
-    """Real folders with links to files: what walks through a model's folder finds them."""
+    """Real folders with links to files: what walks through a model's folder finds them.
+
+    Hard links: MLflow refuses a file whose path, once resolved, leads out of the model's folder.
+    """
     if source.is_dir():
-        shutil.copytree(source, target, copy_function=os.symlink)
+        shutil.copytree(source, target, copy_function=_link_file)
     else:
-        os.symlink(source, target)
+        _link_file(source, target)
+
+
+def _link_file(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # the file lies on another disk
+        shutil.copy2(source, target)
 
 
 def _name_and_version(reference: str) -> tuple[str, str]:
@@ -186,9 +203,9 @@ def _name_and_version(reference: str) -> tuple[str, str]:
     return name.removeprefix("azureml:").replace("/", "_") or "model", version or "1"
 
 
-def _files(emulator: "Emulator", reference: str, what: str) -> Path:
+def _files(emulator: "Emulator", reference: str, what: str, workspace: str) -> Path:
     try:
-        path = local_path(emulator, reference)
+        path = local_path(emulator, reference, workspace)
     except BlobError as error:
         raise AzureError(400, "BadRequest", error.message) from error
     if not path.exists():

@@ -7,18 +7,20 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from emulator.compute.durations import seconds
 from emulator.compute.process import Process, end_group, started_at
 from emulator.compute.warm_process import NodeLost
 from emulator.deployment_logs import note, storage_log
 from emulator.deployment_programs import Program, is_custom, program
 from emulator.http import AzureError
+from emulator.probes import Probes
+from emulator.resource_manager.changes import settle
+from emulator.resource_manager.places import workspace_paths
 from emulator.scoring_process import launch
 
 if TYPE_CHECKING:
@@ -39,8 +41,10 @@ class _Server:
     log_start: int
     """Where this process's part of the log begins, in bytes."""
     port: int = 0
-    watch: asyncio.Task[None] | None = None
-    """Asks now and then whether it still answers."""
+    ready: bool = True
+    """Whether its readiness probe lets requests reach it."""
+    watches: list[asyncio.Task[None]] = field(default_factory=list)
+    """Ask now and then whether it still answers."""
 
     @property
     def alive(self) -> bool:
@@ -72,28 +76,38 @@ class DeploymentProcesses:
             if started_at(int(group)) == started:
                 await end_group(int(group), grace=0)
             self._groups.delete(group)
-        store = self._emulator.store
-        for endpoint in store.children(f"{self._emulator.config.workspace_path}/onlineEndpoints"):
-            _settle(self._emulator, endpoint)
-            for deployment in store.children(f"{endpoint['id']}/deployments"):
-                if _settle(self._emulator, deployment) == "Succeeded":
-                    self._restart(deployment)
+        for workspace in workspace_paths(self._emulator):
+            for endpoint in self._emulator.store.children(f"{workspace}/onlineEndpoints"):
+                await self._settle(endpoint)
 
-    async def start(
-        self, key: str, program: Program, deadline: float, probe: Mapping[str, Any] | None = None
-    ) -> int:
+    async def _settle(self, endpoint: dict[str, Any]) -> None:
+        store = self._emulator.store
+        deployments = store.children(f"{endpoint['id']}/deployments")
+        gone = settle(store, endpoint) == "Deleting"
+        for deployment in deployments:
+            state = "Deleting" if gone else settle(store, deployment)
+            if state == "Deleting":
+                await self.stop_one(deployment["id"])
+                endpoint["properties"].get("traffic", {}).pop(deployment["name"], None)
+            elif state == "Succeeded":
+                self._restart(deployment)
+        if not gone:
+            store.put(endpoint["id"], endpoint)
+
+    async def start(self, key: str, program: Program, probes: Probes, watched: bool = False) -> int:
         """Start a deployment's process and wait until its model is loaded; gives its port.
 
         A process that ran for the deployment serves until the new one is ready, and goes on
-        when the new one fails. `deadline`: the most seconds that loading may take. A process
-        that ends or is not ready by then is an AzureError. With a liveness `probe` one that
-        stops answering later is killed; the next request starts another.
+        when the new one fails. A process that ends, or still fails a probe when that gives up,
+        is an AzureError. One that is `watched` and stops answering later gets no requests while
+        its readiness probe fails, and is killed when its liveness probe has failed; the next
+        request starts another.
         """
         key = key.lower()
         server = await self._launch(key, program, self.log_path(key))
         self._starting[key] = server
         try:
-            await self._wait_until_healthy(server, deadline)
+            await self._wait_until_healthy(server, probes)
             if self._emulator.store.get(key) is None:
                 raise AzureError(404, "ResourceNotFound", "The deployment was deleted.")
         except BaseException:
@@ -102,8 +116,8 @@ class DeploymentProcesses:
         finally:
             if self._starting.get(key) is server:
                 del self._starting[key]
-        if probe is not None:
-            server.watch = asyncio.create_task(self._watch(server, probe))
+        if watched:
+            self._watch(server, probes)
         old, self._servers[key] = self._servers.get(key), server
         if old:
             await self._end(old)
@@ -117,6 +131,13 @@ class DeploymentProcesses:
         """
         key = deployment["id"].lower()
         server = self._servers.get(key)
+        if server and server.alive and not server.ready:
+            raise AzureError(
+                503,
+                "DeploymentNotReady",
+                f"No instance of the deployment {deployment['name']} is ready: its readiness "
+                "probe fails.",
+            )
         if server and server.alive:
             return server.port
         state = deployment["properties"].get("provisioningState")
@@ -152,8 +173,8 @@ class DeploymentProcesses:
         folder = place / uuid.uuid4().hex[:8]
         server = await program(self._emulator, resource, folder, log)
         properties = resource["properties"]
-        probe = (properties.get("livenessProbe") or {}) if is_custom(properties) else None
-        port = await self.start(key, server, loading_deadline(properties), probe)
+        watched = is_custom(properties) or bool(properties.get("readinessProbe"))
+        port = await self.start(key, server, Probes.of(properties), watched)
         await asyncio.to_thread(_keep_only, place, folder)
         return port
 
@@ -195,23 +216,28 @@ class DeploymentProcesses:
         self._groups.put(str(process.pid), started_at(process.pid))
         return _Server(process, log, start)
 
-    async def _wait_until_healthy(self, server: _Server, deadline: float) -> None:
+    async def _wait_until_healthy(self, server: _Server, probes: Probes) -> None:
+        """Ask more often than the probes say: who starts a deployment waits for it."""
+        kind, probe = probes.first_to_give_up
+        row = 0
         try:
-            async with asyncio.timeout(deadline):
+            async with asyncio.timeout(probe.deadline):
                 while server.alive:
-                    if await self._healthy(server):
+                    row = row + 1 if await self._healthy(server, probe.timeout) else 0
+                    if row >= probes.successes:
                         return
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
+            note(server.log, f"{kind.capitalize()} probe failed {probe.failures} times.")
             raise _not_ready(
-                f"The model was not loaded within the {deadline:g} seconds that the liveness "
+                f"The model was not loaded within the {probe.deadline:g} seconds that the {kind} "
                 "probe allows",
             ) from None
         raise _not_ready(
             f"User container has crashed or terminated (exit code {server.process.returncode})",
         )
 
-    async def _healthy(self, server: _Server) -> bool:
+    async def _healthy(self, server: _Server, timeout: float) -> bool:
         if not server.port:
             with server.log.open("rb") as log:
                 log.seek(server.log_start)
@@ -220,48 +246,38 @@ class DeploymentProcesses:
                 return False
             server.port = int(match[1])
         with suppress(httpx.HTTPError):
-            answer = await self.client.get(f"http://127.0.0.1:{server.port}/health", timeout=2)
-            return answer.status_code == 200
+            address = f"http://127.0.0.1:{server.port}/health"
+            return (await self.client.get(address, timeout=timeout)).status_code == 200
         return False
 
-    async def _watch(self, server: _Server, probe: Mapping[str, Any]) -> None:
-        """Kill a process that has not answered as often in a row as the probe allows."""
-        period = seconds(probe.get("period") or "PT10S") or 10
-        most, failures = int(probe.get("failureThreshold") or 30), 0
-        while server.alive and failures < most:
-            await asyncio.sleep(period)
-            failures = 0 if await self._healthy(server) else failures + 1
-        if server.alive:
-            note(server.log, f"Liveness probe failed {failures} times: the process is killed.")
-            await end_group(server.process.pid, grace=0)
+    def _watch(self, server: _Server, probes: Probes) -> None:
+        async def healthy(timeout: float) -> bool:
+            return not server.alive or await self._healthy(server, timeout)
+
+        def readiness(good: bool) -> None:
+            server.ready = good
+            what = "succeeded: requests reach" if good else "failed: no requests reach"
+            note(server.log, f"Readiness probe {what} the instance.")
+
+        def liveness(good: bool) -> None:
+            if server.alive and not good:
+                often = probes.liveness.failures
+                note(server.log, f"Liveness probe failed {often} times: the process is killed.")
+                server.watches.append(asyncio.ensure_future(end_group(server.process.pid, grace=0)))
+
+        server.watches += [
+            asyncio.ensure_future(probes.liveness.watch(healthy, liveness)),
+            asyncio.ensure_future(probes.readiness.watch(healthy, readiness)),
+        ]
 
     async def _end(self, server: _Server, at_once: bool = False) -> None:
-        if server.watch:
-            server.watch.cancel()
+        for watch in server.watches:
+            watch.cancel()
         # Also when its leader is gone: what it started may not be.
         await end_group(server.process.pid, grace=2 if server.alive and not at_once else 0)
         with suppress(NodeLost):
             await server.process.wait()
         self._groups.delete(str(server.process.pid))
-
-
-def loading_deadline(properties: Mapping[str, Any]) -> float:
-    """How many seconds the liveness probe gives a deployment to load its model."""
-    probe = properties.get("livenessProbe") or {}
-    delay = seconds(probe.get("initialDelay") or "PT10S") or 0
-    period = seconds(probe.get("period") or "PT10S") or 0
-    return delay + period * int(probe.get("failureThreshold") or 30)
-
-
-def _settle(emulator: "Emulator", resource: dict[str, Any]) -> str:
-    """The state of a resource after a restart: nothing is in the middle of a change any more."""
-    state: str = resource["properties"].get("provisioningState", "Failed")
-    if state == "Deleting":
-        emulator.store.delete(resource["id"])
-    elif state not in ("Succeeded", "Failed"):
-        state = resource["properties"]["provisioningState"] = "Failed"
-        emulator.store.put(resource["id"], resource)
-    return state
 
 
 def _not_ready(reason: str) -> AzureError:

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from emulator.body_check import Shape, wrong_types
+from emulator.body_shapes import SHAPES
 from emulator.clock import CLOCK
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ WORKSPACE = (
     "/providers/Microsoft.MachineLearningServices/workspaces/{workspace}"
 )
 
+_MOST_TOLD = 5
+"""Fields that one error names."""
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -29,7 +34,8 @@ class AzureError(Exception):
 
     `code` is the service's error code (ResourceNotFound, UserError, Conflict ...);
     `message` is what a person reads in the client's exception; `inner` are the service's own,
-    ever narrower codes; `details` are (code, message) of what lies below.
+    ever narrower codes; `details` are (code, message) of what lies below; `parameters` are the
+    message's format and what stands in it.
     """
 
     def __init__(
@@ -41,6 +47,7 @@ class AzureError(Exception):
         *,
         inner: Sequence[str] = (),
         details: Sequence[tuple[str, str]] = (),
+        parameters: tuple[str, Mapping[str, str]] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -49,6 +56,7 @@ class AzureError(Exception):
         self.headers = dict(headers or {})
         self.inner = tuple(inner)
         self.details = tuple(details)
+        self.parameters = parameters
 
     def response(self, location: str = "eastus") -> JSONResponse:
         headers = {"x-ms-response-type": "error", **self.headers}
@@ -68,6 +76,8 @@ class AzureError(Exception):
         }
         if self.inner:
             facts["InnerError"] = inner_error(self.inner)
+        if self.parameters:
+            facts["MessageFormat"], facts["MessageParameters"] = self.parameters
         return {
             "code": self.code,
             "message": self.message,
@@ -153,6 +163,9 @@ class Router:
             )
         operation, parameters = found
         request.scope["path_params"] = parameters
+        shape = SHAPES.get(operation.name)
+        if shape is not None and await request.body():
+            check_types(await json_body(request), shape)
         return await operation.handler(request)
 
 
@@ -183,6 +196,14 @@ async def json_body(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise AzureError(400, "UserError", "The request body must be a JSON object.")
     return body
+
+
+def check_types(body: Mapping[str, Any], shape: Shape) -> None:
+    """Raise AzureError 400 that names the fields of other types than the shape's."""
+    wrong = list(wrong_types(body, shape))
+    if wrong:
+        few = "; ".join(wrong[:_MOST_TOLD])
+        raise AzureError(400, "ValidationError", f"One or more validation errors occurred: {few}.")
 
 
 def timestamp() -> str:

@@ -7,7 +7,16 @@ from urllib.parse import quote, unquote
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from emulator.http import WORKSPACE, AzureError, Handler, Router, emulator_of, json_body
+from emulator.body_fields import MLFLOW_REGISTRY
+from emulator.http import (
+    WORKSPACE,
+    AzureError,
+    Handler,
+    Router,
+    check_types,
+    emulator_of,
+    json_body,
+)
 from emulator.mlflow_registry import MlflowError, Registry, pairs
 from emulator.mlflow_sources import download_uri
 from emulator.resource_manager.resources import workspace_path
@@ -38,11 +47,12 @@ def registry_address(emulator: "Emulator") -> str:
 def _handler(function: Any) -> Handler:
     async def handle(request: Request) -> Response:
         registry = Registry(emulator_of(request), workspace_path(request))
-        body = dict(request.query_params)
-        if request.method != "GET" and await request.body():
-            body |= await json_body(request)
-        body["_in_job"] = request.path_params["version"].endswith(IN_JOB)
+        body: dict[str, Any] = dict(request.query_params)
         try:
+            if request.method != "GET" and await request.body():
+                body |= await json_body(request)
+            check_types(body, MLFLOW_REGISTRY)
+            body["_in_job"] = request.path_params["version"].endswith(IN_JOB)
             if str(body.get("source")).startswith("models:/"):
                 body["source"] = await _logged_model(registry, str(body["source"]))
             return JSONResponse(function(registry, body))

@@ -21,6 +21,11 @@ POLL_MILLISECONDS = "200"
 Sent as `retry-after-ms`: without it, and with `Retry-After: 0`, the SDK waits 5 to 30 seconds.
 """
 
+INTERRUPTED = {
+    "code": "OperationInterrupted",
+    "message": "The local Azure ML stopped during the operation. Send it again.",
+}
+
 
 @dataclass(frozen=True)
 class Change:
@@ -57,26 +62,36 @@ class Operations:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Operations that a previous life left unfinished have failed."""
+        """Operations that a previous life left unfinished have failed, or end by this start."""
+        now = timestamp()
         for key, operation in self._operations.items():
-            if operation["status"] == "InProgress":
-                error = {
-                    "code": "OperationInterrupted",
-                    "message": "The local Azure ML stopped during the operation. Send it again.",
-                }
-                self._operations.put(key, operation | {"status": "Failed", "error": error})
+            if operation["status"] != "InProgress":
+                continue
+            if operation.pop("endsByRestart", False):
+                self._operations.put(key, operation | {"status": "Succeeded", "endTime": now})
+            else:
+                self._operations.put(
+                    key, operation | {"status": "Failed", "error": INTERRUPTED, "endTime": now}
+                )
 
-    def begin(self, work: Coroutine[Any, Any, Any] | None, change: Change | None = None) -> str:
-        """Start `work`; an AzureError in it fails the operation, and what it changes, with it."""
+    def begin(
+        self,
+        work: Coroutine[Any, Any, Any] | None,
+        change: Change | None = None,
+        ends_by_restart: bool = False,
+    ) -> str:
+        """Start `work`; an AzureError in it fails the operation, and what it changes, with it.
+
+        `ends_by_restart`: a start that finds it unfinished does the rest, as for a deletion.
+        """
         identifier = str(uuid.uuid4())
         fault = CURRENT.get()
         if fault is not None and fault.rule.action.operation is None:
             fault = None
         runs = work is not None or fault is not None
-        self._operations.put(
-            identifier,
-            {"status": "InProgress" if runs else "Succeeded", "startTime": timestamp()},
-        )
+        ends = ends_by_restart or (change is not None and change.state == "Deleting")
+        state = {"status": "InProgress", "endsByRestart": ends} if runs else {"status": "Succeeded"}
+        self._operations.put(identifier, state | {"startTime": timestamp()})
         if runs:
             task = asyncio.ensure_future(self._run(identifier, work, change, fault))
             self._tasks.add(task)
@@ -112,6 +127,7 @@ class Operations:
             if work:
                 work.close()
         started = self._operations.get(identifier) or {}
+        started.pop("endsByRestart", None)
         self._operations.put(identifier, started | end | {"endTime": timestamp()})
 
     async def _wait(self, change: Change | None, fault: Fault | None) -> None:
@@ -146,6 +162,8 @@ class Operations:
 
     def get(self, identifier: str) -> dict[str, Any] | None:
         operation: dict[str, Any] | None = self._operations.get(identifier)
+        if operation:
+            operation.pop("endsByRestart", None)
         return operation
 
     def headers(self, identifier: str, location: bool = False) -> dict[str, str]:

@@ -12,6 +12,7 @@ process ends when the one that started it ends.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import runpy
@@ -22,7 +23,7 @@ import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
 PARENT_CHECK_SECONDS = 2.0
@@ -40,6 +41,16 @@ class Script:
         self.init = names["init"]
         self._run = names["run"]
 
+    def describe(self, version: str) -> tuple[int, bytes]:
+        """Status and content of what the script says of itself in a version of Swagger."""
+        description = _neighbour("script_description")
+        folder = Path(os.environ.get("AML_APP_ROOT") or os.getcwd())
+        try:
+            answer = description.describe(self._run, folder, version)
+        except description.NoDescription as error:
+            return 404, json.dumps({"message": str(error)}).encode()
+        return 200, json.dumps(answer).encode()
+
     def run(self, method: str, query: str, body: bytes) -> Any:
         """What the script answers to a request."""
         if method == "GET":
@@ -49,6 +60,16 @@ class Script:
         if type(self._run).__name__ == "FunctionWrapper":
             return self._run(**json.loads(text))
         return self._run(text)
+
+
+def _neighbour(name: str) -> Any:
+    """A module beside this one, whose folder is not imported from."""
+    found = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
 
 
 def encode(result: Any) -> tuple[int, bytes, str]:
@@ -85,8 +106,19 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, b"Healthy", "text/html; charset=utf-8")
         elif path == "/score":
             self._score()
+        elif path == "/swagger.json" and self.server.script is not None:
+            self._describe(self.server.script)
         else:
             self._answer(404, b"Not Found", "text/plain")
+
+    def _describe(self, script: Script) -> None:
+        version = parse_qs(urlsplit(self.path).query).get("version", ["2"])[-1]
+        try:
+            status, content = script.describe(version)
+        except Exception:
+            traceback.print_exc()
+            status, content = 500, json.dumps({"message": FAILED}).encode()
+        self._answer(status, content, "application/json")
 
     def do_POST(self) -> None:
         if urlsplit(self.path).path == "/score":

@@ -1,5 +1,6 @@
 """What the emulator knows, in SQLite: Azure resources by path, and small documents by key."""
 
+import asyncio
 import json
 import sqlite3
 from pathlib import Path
@@ -14,12 +15,14 @@ class Store:
 
     Resource paths are compared without regard to case, as Azure does. A value that is read is a
     copy: change it and put it back. Calls are synchronous and short; a handler that does not
-    await between a read and a write cannot be interrupted.
+    await between a read and a write cannot be interrupted. Nor can it by the end of the process:
+    what is written on the event loop without a pause is kept whole or not at all.
     """
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        self._closed = False
         self._connection.executescript(
             """
             PRAGMA journal_mode = WAL;
@@ -49,6 +52,7 @@ class Store:
 
     def put(self, path: str, resource: Resource) -> None:
         key = _key(path)
+        self._begin()
         self._connection.execute(
             "INSERT INTO resources (key, parent, body) VALUES (?, ?, ?) "
             "ON CONFLICT (key) DO UPDATE SET body = excluded.body",
@@ -58,6 +62,7 @@ class Store:
     def delete(self, path: str) -> list[str]:
         """Delete a resource and all below it; gives the keys that were deleted."""
         key = _key(path)
+        self._begin()
         # '0' is the character after '/': the range holds just what lies below the path.
         rows = self._connection.execute(
             "DELETE FROM resources WHERE key = ? OR (key > ? AND key < ?) RETURNING key",
@@ -73,21 +78,43 @@ class Store:
         return [json.loads(row[0]) for row in rows]
 
     def document(self, kind: str) -> "Document":
-        return Document(self._connection, kind)
+        return Document(self, self._connection, kind)
 
     def clear(self) -> None:
-        self._connection.executescript("DELETE FROM resources; DELETE FROM documents;")
+        self._begin()
+        self._connection.execute("DELETE FROM resources")
+        self._connection.execute("DELETE FROM documents")
+
+    def commit(self) -> None:
+        """Keep what was written, whatever happens now. To be called before anybody is told."""
+        if not self._closed:
+            self._connection.commit()
 
     def close(self) -> None:
+        self.commit()
+        self._closed = True
         self._connection.close()
+
+    def _begin(self) -> None:
+        """Begin what is kept when the event loop goes on; elsewhere each write stands alone."""
+        if self._connection.in_transaction:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._connection.execute("BEGIN")
+        loop.call_soon(self.commit)
 
 
 class Document:
     """A table of JSON values by key, for all that is not an Azure resource."""
 
-    def __init__(self, connection: sqlite3.Connection, kind: str) -> None:
+    def __init__(self, store: Store, connection: sqlite3.Connection, kind: str) -> None:
         self._connection = connection
         self._kind = kind
+        self._begin = store._begin
+        self.commit = store.commit
 
     def get(self, key: str) -> Any | None:
         row = self._connection.execute(
@@ -96,6 +123,7 @@ class Document:
         return json.loads(row[0]) if row else None
 
     def put(self, key: str, value: Any) -> None:
+        self._begin()
         self._connection.execute(
             "INSERT INTO documents (kind, key, body) VALUES (?, ?, ?) "
             "ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body",
@@ -103,6 +131,7 @@ class Document:
         )
 
     def delete(self, key: str) -> None:
+        self._begin()
         self._connection.execute(
             "DELETE FROM documents WHERE kind = ? AND key = ?", (self._kind, key)
         )

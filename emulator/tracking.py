@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from emulator.compute.strays import marked
 from emulator.http import AzureError
 from emulator.tracking_journal import Journal
 
@@ -223,7 +224,7 @@ class TrackingServer:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=PIPE,
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | marked(self._state),
                 pass_fds=(descriptor,),
                 start_new_session=True,
             )

@@ -21,6 +21,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from emulator.tracking_history import add_run_history
 from emulator.tracking_journal import Journal
 
 PARENT_TAG = "mlflow.parentRunId"
@@ -74,6 +75,7 @@ def build_app(state: Path) -> ASGIApp:
         from mlflow.server.handlers import _get_tracking_store
 
     _adjust_database()
+    add_run_history(app, state)
     store, journal, lock = _get_tracking_store(), Journal(state), threading.Lock()
 
     async def after_the_journal(scope: Scope, receive: Receive, send: Send) -> None:

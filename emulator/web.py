@@ -1,7 +1,8 @@
 """Public addresses that the emulator holds: files at STATE/web/HOST/PATH, put there by its user.
 
-Nothing is fetched. The small data sets that many public examples read are made, when they are
-first asked for, from those that scikit-learn brings with it.
+Nothing is fetched. Some small data sets that many public examples read are made when they are
+first asked for: from those that scikit-learn brings with it, or synthetic ones at
+STATE/stand-ins/HOST/PATH.
 """
 
 import csv
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from emulator import stand_ins
 from emulator.http import AzureError
 
 if TYPE_CHECKING:
@@ -48,12 +50,36 @@ def held_path(config: "Config", uri: str) -> Path:
         _write(file, make)
     if file.exists():
         return file
+    if found := _stand_in(config.state / "stand-ins", f"{host}/{'/'.join(parts)}"):
+        return found
     raise AzureError(
         400,
         "UserError",
         f"The local Azure ML reads nothing from the internet, and holds no copy of {uri}. "
         f"Put it at {file}, and submit the job again.",
     )
+
+
+def synthetic_note(config: "Config", file: Path) -> str | None:
+    """What to say of a file that is synthetic; None of any other."""
+    root = config.state / "stand-ins"
+    if not file.is_relative_to(root):
+        return None
+    address = file.relative_to(root).as_posix()
+    return (
+        f"SYNTHETIC DATA: https://{address} is not fetched; a made-up table of the same columns "
+        f"stands for it. Put your own at {config.state / 'web' / address}."
+    )
+
+
+def _stand_in(root: Path, address: str) -> Path | None:
+    """The synthetic file, or folder of such, for an address; None where there is none."""
+    for wanted in [address, *stand_ins.below(address)]:
+        file = root / wanted
+        if not file.exists() and (text := stand_ins.stand_in(wanted)) is not None:
+            _keep(file, text)
+    found = root / address
+    return found if found.exists() else None
 
 
 def _place(uri: str) -> tuple[str, str]:
@@ -78,10 +104,14 @@ def _write(file: Path, make: Callable[[Path], str | None]) -> None:
     except OSError:
         return
     if text is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(file.name + ".part")
-        part.write_text(text)
-        part.replace(file)
+        _keep(file, text)
+
+
+def _keep(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    part.write_text(text)
+    part.replace(file)
 
 
 def _iris(folder: Path) -> str:

@@ -1,10 +1,10 @@
 """The job resources of a pipeline's steps and inner pipelines."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from emulator.compute.plan import Group, Step
 from emulator.compute.records import artifact_prefix, job_name
-from emulator.compute.values import Data, Literal, Value
+from emulator.compute.values import LITERAL_TYPES, Data, Literal, Value
 from emulator.resource_manager.resources import envelope
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def child_resource(
             "azureml.componentid": node.component or "",
         },
         "services": services(emulator, path),
-        "inputs": {name: _input_body(value) for name, value in inputs.items() if value},
+        "inputs": {name: _input_body(value) for name, value in inputs.items() if _is_known(value)},
         "outputs": {"default": default_output(job_name(path))},
     }
     if isinstance(node, Group):
@@ -81,6 +81,11 @@ def child_resource(
             "parameters": {},
         }
     return envelope(emulator.store, path, "jobs", {"properties": properties})
+
+
+def _is_known(value: Value | None) -> TypeGuard[Value]:
+    """Whether an input has a value by now: a plain value of an earlier step may not be written."""
+    return value is not None and not (isinstance(value, Data) and value.type in LITERAL_TYPES)
 
 
 def _input_body(value: Value) -> dict[str, str]:

@@ -18,7 +18,7 @@ def read_command(
     resources = {**(spec.get("resources") or {}), **(node.get("resources") or {})}
     variables = _first(spec, "environment_variables", "environmentVariables") or {}
     variables = variables | (node.get("environment_variables") or {})
-    distribution = node.get("distribution") or spec.get("distribution") or {}
+    distribution = {**(spec.get("distribution") or {}), **(node.get("distribution") or {})}
     count = scope.text(_first(resources, "instance_count", "instanceCount")) or "1"
     try:
         timeout = seconds(scope.text(limits.get("timeout")))

@@ -22,6 +22,7 @@ _WORKSPACE = re.compile(
     re.IGNORECASE,
 )
 _SHORT = re.compile(r"(?:azureml:)?([^:/@]+)(?::|@)([^:/@]+)")
+_FEW = " The local Azure ML holds few of the components of the registry in the cloud."
 _MOVING = frozenset({"latest", "azureml_default"})
 
 
@@ -111,5 +112,6 @@ def _not_found(where: str, name: str, version: str) -> AzureError:
         404,
         "NotFound",
         f"key: {where}/components/{name}/versions/{version}, "
-        f"Message: Not found component {name} (version: {version}).",
+        f"Message: Not found component {name} (version: {version})."
+        + (_FEW if where.startswith("registries/") else ""),
     )

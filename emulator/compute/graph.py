@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 NODE_TYPES = frozenset({"command", "pipeline"})
 MOST_LEVELS = 20
-_LITERALS = frozenset({"string", "number", "integer", "boolean"})
 
 
 def make_plan(
@@ -159,7 +158,7 @@ class _Flattening:
                 component.id,
                 _flag(component.spec.get("is_deterministic"), True),
             )
-            return {output: StepOutput(key, output) for output in outputs}
+            return {own: StepOutput(key, own, target.type) for own, target in outputs.items()}
         inputs = component_inputs(name, scope, given, component.inputs, open_ended=True)
         group = Group(key, name, parent, inputs, outputs, component.id)
         self.plan.groups[key] = group
@@ -177,15 +176,14 @@ class _Flattening:
 
     def _component(self, name: str, node: Mapping[str, Any], scope: Scope) -> Component:
         reference = node.get("componentId") or node.get("component")
-        if not isinstance(reference, str):
-            kind = node.get("type", "command")
-            if kind in NODE_TYPES:
-                raise user_error(f"Job {name} of the pipeline names no component.")
+        kind = node.get("type") or "command"
+        if kind not in NODE_TYPES:
             raise _unsupported(name, kind)
+        if not isinstance(reference, str):
+            raise user_error(f"Job {name} of the pipeline names no component.")
         component = find_component(self._emulator, reference, scope.registry, self._workspace)
-        for kind in (node.get("type") or component.type, component.type):
-            if kind not in NODE_TYPES:
-                raise _unsupported(name, kind)
+        if component.type not in NODE_TYPES:
+            raise _unsupported(name, component.type)
         return component
 
 
@@ -267,13 +265,6 @@ def _node_outputs(
     outputs: dict[str, Target] = {}
     for own, declared in component.outputs.items():
         kind = str(declared.get("type", "uri_folder")).lower()
-        if kind in _LITERALS:
-            raise AzureError(
-                501,
-                "OperationNotSupported",
-                f"Output {own} of job {name} is a plain value (type {kind}). The local Azure ML "
-                "runs jobs whose outputs are files and folders.",
-            )
         parent = targets.get(bound.get(own, ""))
         outputs[own] = parent or _target(key, own, written.get(own, RawOutput()), kind)
     return outputs

@@ -1,16 +1,20 @@
 """What a step reads and writes, as files where its command finds them."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from emulator.blob_store import BlobError
 from emulator.compute.mltable import MLTABLE, read_table
 from emulator.compute.outcome import StepError
-from emulator.compute.records import artifact_prefix
-from emulator.compute.values import FILE_TYPES, Data, Literal
+from emulator.compute.plain_values import checked_text
+from emulator.compute.records import artifact_prefix, system_log, user_log
+from emulator.compute.values import FILE_TYPES, LITERAL_TYPES, Data, Literal
 from emulator.http import AzureError
 from emulator.uris import local_path
+from emulator.web import is_web, synthetic_note
 
 if TYPE_CHECKING:
     from emulator.compute.step import StepJob
@@ -35,20 +39,34 @@ def input_files(emulator: "Emulator", job: "StepJob", folder: Path) -> dict[str,
     """
     found: dict[str, str | None] = {}
     for name, value in job.inputs.items():
-        if value is None or isinstance(value, Literal):
-            found[name] = value.text if value else None
+        if value is None:
+            found[name] = None
             continue
-        assert isinstance(value, Data)
+        assert isinstance(value, Literal | Data)
+        if isinstance(value, Literal) or value.type in LITERAL_TYPES:
+            found[name] = checked_text(name, value, job.step.inputs[name].type)
+            continue
         mode = job.step.inputs[name].mode or value.mode
         if mode == DIRECT:
             found[name] = value.uri
             continue
         try:
             path = _readable(emulator, job, name, value.uri)
-            found[name] = str(_in_mode(emulator, job, path, mode, folder / "inputs" / name))
+            if note := synthetic_note(emulator.config, path):
+                tell(emulator, job.name, f"Input {name}: {note}")
+            place = _in_mode(emulator, job, path, mode, folder / "inputs" / name)
+            if is_web(value.uri):
+                place = _without_spaces(place, folder / "inputs" / name)
+            found[name] = str(place)
         except (AzureError, BlobError) as error:
             raise StepError(f"Input {name} cannot be read: {error.message}") from error
     return found
+
+
+def tell(emulator: "Emulator", name: str, line: str) -> None:
+    """Say something in both logs of a job: in that of its program, which people read, too."""
+    for log in (user_log(name), system_log(name)):
+        emulator.jobs.records.append(log, line)
 
 
 def _readable(emulator: "Emulator", job: "StepJob", name: str, uri: str) -> Path:
@@ -73,6 +91,16 @@ def _in_mode(
         return target
     target.mkdir(parents=True)
     return Path(shutil.copy(path, target))
+
+
+def _without_spaces(path: Path, folder: Path) -> Path:
+    """A path that is one word of a command: spaces in a file's name are as in its address."""
+    if not re.search(r"\s", path.name):
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / quote(path.name)
+    link.symlink_to(path)
+    return link
 
 
 def output_places(emulator: "Emulator", job: "StepJob") -> dict[str, str]:

@@ -37,15 +37,16 @@ def register_asset(emulator: "Emulator", job_path: str, name: str, target: Targe
     if store.get(path) is not None:
         return path
     uri = resolve_uri(emulator, uri, workspace)
+    data_type = "uri_file" if target.type in FILE_TYPES else target.type
     latest = {"latestVersion": version, "nextVersion": str(len(versions) + 2)}
-    typed = {"dataType": target.type} if kind == "data" else {}
+    typed = {"dataType": data_type} if kind == "data" else {}
     common: dict[str, Any] = {"isArchived": False, "tags": {}, "properties": {}}
     asset = envelope(store, container, kind, {"properties": common | latest | typed})
     store.put(container, asset)
     details: dict[str, Any] = (
         {"modelType": target.type, "modelUri": uri, "flavors": {}}
         if kind == "models"
-        else {"dataType": target.type, "dataUri": uri}
+        else {"dataType": data_type, "dataUri": uri}
     )
     details |= {"isAnonymous": False, "jobName": job_name(job_path), "jobOutputName": name}
     store.put(path, envelope(store, path, f"{kind}/versions", {"properties": common | details}))

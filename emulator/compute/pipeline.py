@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulator.compute.children import child_resource
+from emulator.compute.plain_values import written_values
 from emulator.compute.plan import ROOT, Group, Plan, Step, StepInput
 from emulator.compute.records import Error, execution_log, system_log, user_log
 from emulator.compute.step import StepJob, bound_value, planned_outputs
-from emulator.compute.values import Data
+from emulator.compute.values import LITERAL_TYPES, Data, Literal
 
 if TYPE_CHECKING:
     from emulator.compute.runner import JobRunner
@@ -42,7 +43,7 @@ class PipelineRun:
         self._root = name
         self._plan = plan
         self._names = {ROOT: name}
-        self._written: dict[tuple[str, str], Data] = {}
+        self._written: dict[tuple[str, str], Data | Literal] = {}
         self._tasks: dict[str, asyncio.Task[str]] = {}
         self._tracked: dict[str, asyncio.Task[None]] = {}
         self.outcomes: dict[str, str] = {}
@@ -98,6 +99,8 @@ class PipelineRun:
         around = [task for key, task in self._tracked.items() if step.key.startswith(f"{key}/")]
         status = await self._runner.run_child(job, around, self._plan.force_rerun)
         self._keep_addresses(job)
+        values = await asyncio.to_thread(written_values, self._runner.emulator, job)
+        self._written |= {(step.key, name): value for name, value in values.items()}
         return status
 
     def _create(self, step: Step) -> StepJob:
@@ -209,6 +212,10 @@ def pipeline_error(outcomes: dict[str, str]) -> Error | None:
 
 def _output_bodies(outputs: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     return {
-        name: {"jobOutputType": place["type"], "mode": "ReadWriteMount", "uri": place["uri"]}
+        name: {
+            "jobOutputType": "uri_file" if place["type"] in LITERAL_TYPES else place["type"],
+            "mode": "ReadWriteMount",
+            "uri": place["uri"],
+        }
         for name, place in outputs.items()
     }

@@ -12,6 +12,8 @@ from typing import Protocol
 
 import psutil
 
+from emulator.compute.strays import marked
+
 GRACE_SECONDS = 5.0
 """How long a process may take to end by itself after SIGTERM."""
 
@@ -53,6 +55,7 @@ def step_environment(
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
         **variables,
+        **marked(state),
     }
 
 

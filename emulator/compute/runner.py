@@ -73,15 +73,12 @@ class JobRunner:
         interrupted = [name for name, _ in self.records.living()]
         for name in interrupted:
             path = self.records.path(name)
-            self.records.move(path, "Failed", INTERRUPTED)
+            cancelled = (self.records.get(name) or {})["status"] == "CancelRequested"
+            status, error = ("Canceled", None) if cancelled else ("Failed", INTERRUPTED)
+            # First, so that a second kill leaves no run that has not ended.
+            await self.end_tracking(name, status)
+            self.records.move(path, status, error)
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        if interrupted:
-            # The tracking server takes seconds to start: nobody waits for it here.
-            self._remember("", asyncio.create_task(self._end_interrupted(interrupted)))
-
-    async def _end_interrupted(self, names: list[str]) -> None:
-        for name in names:
-            await self.end_tracking(name, "Failed")
 
     async def stop(self, at_once: bool = False) -> None:
         """End all processes; the jobs that had one have failed. `at_once`: without a grace."""
@@ -254,8 +251,8 @@ class JobRunner:
             _log.exception("job %s failed inside of the emulator", path)
             message = f"The local emulator failed while it ran the job: {failure!r}"
             status, error = "Failed", {"code": "InternalServerError", "message": message}
-        self.records.move(path, status, error)
         await self.end_tracking(job_name(path), status)
+        self.records.move(path, status, error)
         return status
 
     def _remember(self, name: str, task: asyncio.Task[Any]) -> None:

@@ -14,6 +14,7 @@ from emulator.compute.expressions import (
 from emulator.compute.plan import StepInput
 from emulator.compute.values import (
     DATA_TYPES,
+    LITERAL_TYPES,
     Data,
     Literal,
     PathIn,
@@ -83,13 +84,19 @@ class Scope:
     @staticmethod
     def _path(raw: RawInput, values: list[Value | None]) -> PathIn:
         base, *rest = values
-        if isinstance(base, Data | StepOutput) and all(isinstance(v, Literal) for v in rest):
+        plain = isinstance(base, StepOutput) and base.type in LITERAL_TYPES
+        if (
+            isinstance(base, Data | StepOutput)
+            and not plain
+            and all(isinstance(v, Literal) for v in rest)
+        ):
             suffix = "".join(value.text for value in rest if isinstance(value, Literal))
             kind = raw.type if raw.type in DATA_TYPES else "uri_folder"
             return PathIn(base, suffix, kind)
         raise user_error(
-            f"The expression {raw.text} mixes data with text. "
-            "Data can only stand first, followed by a path inside of it."
+            f"The expression {raw.text} mixes data, or the plain value of another job, with text. "
+            "Data can only stand first, followed by a path inside of it; a plain value stands "
+            "alone."
         )
 
 
@@ -144,11 +151,16 @@ def component_inputs(
 def _typed(
     node: str, name: str, value: Value | None, kind: str, declaration: Mapping[str, Any]
 ) -> Value | None:
+    if isinstance(value, StepOutput) and value.type in LITERAL_TYPES and kind in DATA_TYPES:
+        raise user_error(
+            f"Invalid component job since input {name} for component job {node} is of type {kind}, "
+            f"and it is bound to a plain value of type {value.type}."
+        )
     if not isinstance(value, Literal):
         return value
     if kind in DATA_TYPES:
         return Data(value.text, kind)
-    problem = _problem(value.text, kind, declaration)
+    problem = literal_problem(value.text, kind, declaration)
     if problem:
         raise user_error(
             f"Invalid value {value.text!r} of input {name} for component job {node}: {problem}."
@@ -156,7 +168,7 @@ def _typed(
     return value
 
 
-def _problem(text: str, kind: str, declaration: Mapping[str, Any]) -> str | None:
+def literal_problem(text: str, kind: str, declaration: Mapping[str, Any]) -> str | None:
     """Why a literal does not suit its declaration; None where it does."""
     if allowed := declaration.get("enum"):
         words = [literal_text(word) for word in allowed]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emulator.blob_store import BlobError
+from emulator.compute import distribution
 from emulator.compute.expressions import ExpressionError, render
 from emulator.compute.materials import input_files, keep_folders, output_places, workspace_of_job
 from emulator.compute.outcome import StepError, judge
@@ -25,7 +26,7 @@ from emulator.compute.records import user_log
 from emulator.compute.script_call import python_call
 from emulator.compute.step_python import describe, step_python
 from emulator.compute.targets import compute_path
-from emulator.compute.values import Data, PathIn, StepOutput, Value
+from emulator.compute.values import Data, Literal, PathIn, StepOutput, Value
 from emulator.compute.warm_process import NodeLost
 from emulator.environments.layer import installs
 from emulator.http import AzureError
@@ -216,10 +217,15 @@ def _variables(
     }
     paths = {f"AZURE_ML_INPUT_{name}": text for name, text in files.items() if text is not None}
     paths |= {f"AZURE_ML_OUTPUT_{name}": place for name, place in outputs.items()}
-    return {**ours, **paths, **job.step.command.variables}
+    command = job.step.command
+    # The emulator's own code trains in one process, and would look for others.
+    together = {} if is_ours(command.code) else distribution.variables(command.distribution)
+    return {**ours, **paths, **together, **command.variables}
 
 
-def bound_value(value: Value | None, written: dict[tuple[str, str], Data]) -> Value | None:
+def bound_value(
+    value: Value | None, written: dict[tuple[str, str], Data | Literal]
+) -> Value | None:
     """A value with the outputs of earlier steps (by step key and name) put in."""
     if isinstance(value, StepOutput):
         return written[value.step, value.name]

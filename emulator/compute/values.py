@@ -12,7 +12,11 @@ DATA_TYPES = frozenset(
 )
 """Types of inputs and outputs that are files or folders."""
 
-FILE_TYPES = frozenset({"uri_file"})
+LITERAL_TYPES = frozenset({"string", "number", "integer", "boolean"})
+"""Types of plain values."""
+
+FILE_TYPES = frozenset({"uri_file"}) | LITERAL_TYPES
+"""Types of outputs that are one file; a plain value is a file with its text."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,11 @@ class Data:
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What another step will have written: the step's key and the output's name."""
+    """What another step will have written: the step's key, the output's name and type."""
 
     step: str
     name: str
+    type: str = "uri_folder"
 
 
 @dataclass(frozen=True)

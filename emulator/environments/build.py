@@ -10,6 +10,7 @@ from emulator.environments import own_torch, resolutions
 from emulator.environments.conda import CondaFile
 from emulator.environments.requirement import normal, parse
 from emulator.environments.resolve import Resolver
+from emulator.environments.too_old import with_versions_that_run
 from emulator.environments.uv_process import Uv
 
 _TOOLS = {"pip": "pip", "setuptools": "setuptools<81", "wheel": "wheel"}
@@ -51,6 +52,9 @@ class Build:
         if not resolved:
             resolved = await self._resolve(uv, own)
             resolutions.save(key, resolved, self.notes)
+        if not self.strict:
+            resolved, notes = with_versions_that_run(resolved)
+            self._tell(notes)
         resolved = self._for_processors(resolved)
         if own and "torch" in _names(resolved):
             resolved = await self._lend_torch(uv, resolved)

@@ -9,6 +9,7 @@ from pathlib import Path
 import uv
 
 from emulator.compute.process import end_group
+from emulator.compute.strays import marked
 from emulator.environments.indexes import (
     build_environment,
     certificates,
@@ -76,7 +77,8 @@ class Uv:
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=self.folder.parent,
-            env={**self._variables, **variables},
+            # .../STATE/environments/KEY/FOLDER
+            env={**self._variables, **variables, **marked(self.folder.parents[2])},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

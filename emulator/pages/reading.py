@@ -1,11 +1,12 @@
 """What the pages show, read from the store; nothing secret is among it."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from emulator.clock import CLOCK
 from emulator.pages.graph import Drawing, Node, draw
+from emulator.resource_manager.places import workspace_paths
 from emulator.store import Resource
 
 if TYPE_CHECKING:
@@ -16,16 +17,39 @@ LIVE = ("NotStarted", "Queued", "Preparing", "Provisioning", "Starting", "Runnin
 SIGNS = {"Completed": "✓", "Succeeded": "✓", "Failed": "✗", "Canceled": "⊘", "Running": "●"}
 _SIGNATURE = re.compile(r"([?&](?:sig|token|key|code)=)[^&\s\"']+", re.IGNORECASE)
 _SIBLING = re.compile(r"\$\{\{\s*parent\.jobs\.([\w-]+)\.outputs")
-MOST_LOG_BYTES = 64 << 10
+
+
+def children(emulator: "Emulator", kind: str) -> list[Resource]:
+    """The resources of a kind in all workspaces."""
+    paths = workspace_paths(emulator)
+    return [found for path in paths for found in emulator.store.children(f"{path}/{kind}")]
+
+
+def find(emulator: "Emulator", kind: str, name: str) -> Resource | None:
+    """The resource of a kind with this name, in whichever workspace it is."""
+    paths = [f"{path}/{kind}/{name}" for path in workspace_paths(emulator)]
+    return next((found for path in paths if (found := emulator.store.get(path))), None)
+
+
+def workspaces(emulator: "Emulator") -> list[str]:
+    """The names of all workspaces, the configured one first."""
+    return [path.rpartition("/")[2] for path in workspace_paths(emulator)]
+
+
+def workspace_of(resource: Resource) -> str:
+    """The name of the workspace that a resource is in."""
+    return str(resource["id"]).partition("/workspaces/")[2].partition("/")[0]
 
 
 def jobs(emulator: "Emulator", state: str = "", skip: int = 0, most: int = 50) -> dict[str, Any]:
     """One page of the jobs that are not steps of others, newest first."""
     found = [
         job
-        for job in reversed(emulator.store.children(f"{emulator.config.workspace_path}/jobs"))
+        for job in children(emulator, "jobs")
         if "azureml.parentrunid" not in (job["properties"].get("properties") or {})
     ]
+    found.reverse()
+    found.sort(key=lambda job: str(job["systemData"]["createdAt"]), reverse=True)
     states = sorted({job["properties"]["status"] for job in found})
     wanted = [job for job in found if not state or job["properties"]["status"] == state]
     page = [job_line(emulator, job) for job in wanted[skip : skip + most]]
@@ -37,6 +61,7 @@ def job_line(emulator: "Emulator", job: Resource) -> dict[str, Any]:
     run = emulator.store.document("runs").get(job["name"]) or {}
     return {
         "name": job["name"],
+        "workspace": workspace_of(job),
         "display": properties.get("displayName") or job["name"],
         "type": properties.get("jobType"),
         "state": properties.get("status"),
@@ -48,12 +73,12 @@ def job_line(emulator: "Emulator", job: Resource) -> dict[str, Any]:
 
 def job(emulator: "Emulator", name: str) -> dict[str, Any] | None:
     """All of one job: its line, what went in and out, its graph, its children, its logs."""
-    resource = emulator.store.get(f"{emulator.config.workspace_path}/jobs/{name}")
+    resource = find(emulator, "jobs", name)
     if resource is None:
         return None
     properties = resource["properties"]
     run = emulator.store.document("runs").get(resource["name"]) or {}
-    children = _children(emulator, resource["name"])
+    below = _children(emulator, resource["name"])
     error = run.get("error") or {}
     container = emulator.config.artifact_container
     logs = [log for log in run.get("logs", []) if emulator.blobs.get(container, log)]
@@ -67,33 +92,19 @@ def job(emulator: "Emulator", name: str) -> dict[str, Any] | None:
         "outputs": _items(properties.get("outputs")),
         "tags": properties.get("tags") or {},
         "error": f"{error.get('code')}: {error.get('message')}" if error else None,
-        "children": [job_line(emulator, child) for child in children],
-        "graph": _graph(properties.get("jobs") or {}, children) if children else None,
+        "children": [job_line(emulator, child) for child in below],
+        "graph": _graph(properties.get("jobs") or {}, below) if below else None,
         "logs": [log.removeprefix(prefix) for log in logs],
         "live": properties.get("status") in LIVE,
         "parent": run.get("parent"),
     }
 
 
-def log(emulator: "Emulator", name: str, path: str) -> str | None:
-    """The end of one of a job's logs; None for what is none of them."""
-    run = emulator.store.document("runs").get(name) or {}
-    wanted = f"ExperimentRun/dcid.{name}/{path}"
-    if wanted not in run.get("logs", []):
-        return None
-    blob = emulator.blobs.get(emulator.config.artifact_container, wanted)
-    if blob is None:
-        return None
-    with blob.file.open("rb") as file:
-        file.seek(max(0, blob.size - MOST_LOG_BYTES))
-        return without_signatures(file.read().decode("utf-8", "replace"))
-
-
 def _children(emulator: "Emulator", name: str) -> list[Resource]:
     """The jobs below a job, however deep."""
     found = []
     for child in (emulator.store.document("runs").get(name) or {}).get("children", []):
-        resource = emulator.store.get(f"{emulator.config.workspace_path}/jobs/{child}")
+        resource = find(emulator, "jobs", child)
         if resource is not None:
             found += [resource, *_children(emulator, child)]
     return found
@@ -103,10 +114,12 @@ def _graph(jobs: dict[str, Any], children: list[Resource]) -> Drawing:
     """The steps that have a job, and the nodes of the pipeline that have none yet."""
     nodes: dict[str, Node] = {}
     writers: dict[str, str] = {}
+    pipelines: dict[str, str] = {}
     for child in children:
         properties = child["properties"]
         own = properties["properties"]
         if properties["jobType"] != "Command":
+            pipelines[own.get("azureml.nodepath", "")] = child["name"]
             continue
         key = own["azureml.nodepath"]
         reused = str(own.get("azureml.isreused", "")).lower() == "true"
@@ -115,7 +128,7 @@ def _graph(jobs: dict[str, Any], children: list[Resource]) -> Drawing:
             if "/ExperimentRun/" not in output.get("uri", ""):
                 writers[output.get("uri", "").rstrip("/")] = key
     for child in children:
-        key = child["properties"]["properties"]["azureml.nodepath"]
+        key = child["properties"]["properties"].get("azureml.nodepath", "")
         if key in nodes:
             nodes[key].reads = _read(child, writers) - {key}
     begun = {key.partition("/")[0] for key in nodes}
@@ -124,7 +137,10 @@ def _graph(jobs: dict[str, Any], children: list[Resource]) -> Drawing:
             bound = set(_SIBLING.findall(str((node or {}).get("inputs"))))
             reads = {key for key in nodes if key.partition("/")[0] in bound} | bound
             nodes[name] = Node(name, "NotStarted", reads=reads)
-    return draw(nodes.values())
+    drawing = draw(nodes.values())
+    for group in drawing.groups:
+        group.job = pipelines.get(group.key)
+    return drawing
 
 
 def _read(child: Resource, writers: dict[str, str]) -> set[str]:
@@ -145,7 +161,7 @@ def _items(given: dict[str, Any] | None) -> list[tuple[str, str, str]]:
 
 def endpoints(emulator: "Emulator") -> list[dict[str, Any]]:
     store, found = emulator.store, []
-    for endpoint in store.children(f"{emulator.config.workspace_path}/onlineEndpoints"):
+    for endpoint in children(emulator, "onlineEndpoints"):
         properties = endpoint["properties"]
         deployments = [
             {
@@ -161,6 +177,7 @@ def endpoints(emulator: "Emulator") -> list[dict[str, Any]]:
         found.append(
             {
                 "name": endpoint["name"],
+                "workspace": workspace_of(endpoint),
                 "state": properties["provisioningState"],
                 "auth": properties["authMode"],
                 "uri": properties["scoringUri"],
@@ -179,13 +196,14 @@ def _model(model: Any) -> str:
 
 
 def assets(emulator: "Emulator") -> dict[str, list[dict[str, Any]]]:
-    """Names and versions of each kind of asset that the workspace keeps."""
+    """Names and versions of each kind of asset that the workspaces keep."""
     found = {}
     for kind in ("models", "data", "components", "environments"):
-        containers = emulator.store.children(f"{emulator.config.workspace_path}/{kind}")
+        containers = children(emulator, kind)
         found[kind] = [
             {
                 "name": container["name"],
+                "workspace": workspace_of(container),
                 "versions": [
                     version["name"]
                     for version in emulator.store.children(f"{container['id']}/versions")
@@ -200,13 +218,14 @@ def assets(emulator: "Emulator") -> dict[str, list[dict[str, Any]]]:
 
 def computes(emulator: "Emulator") -> list[dict[str, Any]]:
     found = []
-    for compute in emulator.store.children(f"{emulator.config.workspace_path}/computes"):
+    for compute in children(emulator, "computes"):
         properties = compute["properties"]
         details = properties.get("properties") or {}
         scale = details.get("scaleSettings") or {}
         found.append(
             {
                 "name": compute["name"],
+                "workspace": workspace_of(compute),
                 "type": properties.get("computeType"),
                 "size": details.get("vmSize"),
                 "state": details.get("state") or properties.get("provisioningState"),
@@ -221,11 +240,19 @@ def schedules(emulator: "Emulator") -> list[dict[str, Any]]:
     return [
         {
             "name": schedule["name"],
+            "workspace": workspace_of(schedule),
+            "next": _next(emulator, schedule),
             "enabled": bool(schedule["properties"].get("isEnabled", True)),
             "trigger": _trigger(schedule["properties"].get("trigger") or {}),
         }
-        for schedule in emulator.store.children(f"{emulator.config.workspace_path}/schedules")
+        for schedule in children(emulator, "schedules")
     ]
+
+
+def _next(emulator: "Emulator", schedule: Resource) -> str:
+    """When a schedule fires next, in UTC; nothing for one that does not."""
+    due = emulator.alarms.due(str(schedule["id"]).lower())
+    return due.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if due else ""
 
 
 def _trigger(trigger: dict[str, Any]) -> str:
@@ -237,10 +264,9 @@ def _trigger(trigger: dict[str, Any]) -> str:
 
 def counts(emulator: "Emulator") -> dict[str, int]:
     """How many there are of each kind but jobs."""
-    base = emulator.config.workspace_path
     kinds = ("models", "data", "components", "computes", "schedules")
     words = {"onlineEndpoints": "endpoints"} | {kind: kind for kind in kinds}
-    return {word: len(emulator.store.children(f"{base}/{kind}")) for kind, word in words.items()}
+    return {word: len(children(emulator, kind)) for kind, word in words.items()}
 
 
 def without_signatures(text: str) -> str:

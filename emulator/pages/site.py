@@ -5,10 +5,10 @@ another site could have its own name lead here), and what changes something need
 is in their forms.
 """
 
+import asyncio
 import hmac
 import re
 import secrets
-import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from pathlib import Path
@@ -19,14 +19,14 @@ import jinja2
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from emulator import scoring
 from emulator.gate import host_of
 from emulator.http import AzureError
-from emulator.pages import reading
+from emulator.pages import logs, reading
+from emulator.pages.trial import Trial
 
 if TYPE_CHECKING:
     from emulator.core import Emulator
@@ -64,6 +64,7 @@ class Site:
 
     def __init__(self, emulator: "Emulator") -> None:
         self._emulator = emulator
+        self._trial = Trial(emulator)
         self._token = secrets.token_urlsafe(24)
         self._application = Starlette(
             routes=[
@@ -73,6 +74,7 @@ class Site:
                 Route("/jobs/{name}", self._job),
                 Route("/jobs/{name}/cancel", self._form(self._cancel), methods=["POST"]),
                 Route("/jobs/{name}/logs/{path:path}", self._log),
+                Route("/jobs/{name}/whole/{path:path}", self._whole_log),
                 Route("/endpoints", self._endpoints),
                 Route("/endpoints/{name}/try", self._form(self._try), methods=["POST"]),
                 Route("/assets", self._assets),
@@ -117,7 +119,7 @@ class Site:
             .render(
                 signs=reading.SIGNS,
                 token=self._token,
-                workspace=self._emulator.config.workspace,
+                workspaces=reading.workspaces(self._emulator),
                 faults=[fault.as_json() for fault in self._emulator.faults.all()],
                 **{"refresh": False, **values},
             )
@@ -157,17 +159,28 @@ class Site:
 
     async def _log(self, request: Request) -> Response:
         name, path = request.path_params["name"], request.path_params["path"]
-        text = reading.log(self._emulator, name, path)
-        if text is None:
+        file = logs.log_file(self._emulator, name, path)
+        if file is None:
             return self._missing(f"log {path} of job {name}")
-        return self._page("log", name=name, path=path, text=text)
+        text, size = await asyncio.to_thread(logs.end_of, file)
+        cut = size > logs.MOST_LOG_BYTES
+        return self._page("log", name=name, path=path, text=text, size=size, cut=cut)
+
+    async def _whole_log(self, request: Request) -> Response:
+        """All of a log as plain text."""
+        name, path = request.path_params["name"], request.path_params["path"]
+        file = logs.log_file(self._emulator, name, path)
+        if file is None:
+            return self._missing(f"log {path} of job {name}")
+        return StreamingResponse(logs.lines_of(file), media_type="text/plain; charset=utf-8")
 
     async def _cancel(self, request: Request, form: dict[str, str]) -> Response:
         name = request.path_params["name"]
+        job = reading.find(self._emulator, "jobs", name)
+        if job is None:
+            return self._missing(f"job {name}")
         try:
-            self._emulator.jobs.request_cancel(
-                f"{self._emulator.config.workspace_path}/jobs/{name}"
-            )
+            self._emulator.jobs.request_cancel(job["id"])
         except AzureError as error:
             return self._page("missing", error.status, what=error.message)
         return RedirectResponse(f"/jobs/{name}", 303)
@@ -178,36 +191,23 @@ class Site:
             endpoints=reading.endpoints(self._emulator),
             tried=None,
             body=EXAMPLE,
+            asked="",
             answer=None,
         )
 
     async def _try(self, request: Request, form: dict[str, str]) -> Response:
-        """Send a request by the way of all requests, but for the key, which no page shows."""
-        name = request.path_params["name"]
-        body = form.get("body", "")
-        path = f"{self._emulator.config.workspace_path}/onlineEndpoints/{name}"
-        endpoint = self._emulator.store.get(path)
+        """Send a request as a client does; its key is put in here, which no page shows."""
+        name, body = request.path_params["name"], form.get("body", "")
+        endpoint = reading.find(self._emulator, "onlineEndpoints", name)
         if endpoint is None:
             return self._missing(f"endpoint {name}")
-        began = time.monotonic()
-        try:
-            asked = form.get("deployment") or None
-            deployment = scoring.choose(self._emulator, endpoint, asked)
-            headers = {"content-type": "application/json"}
-            given = await scoring.ask(self._emulator, deployment, body.encode(), headers)
-            answer = {
-                "status": given.status_code,
-                "text": bytes(given.body).decode("utf-8", "replace"),
-                "deployment": deployment["name"],
-            }
-        except scoring.ScoringError as error:
-            answer = {"status": error.status, "text": error.message, "deployment": None}
-        answer["milliseconds"] = round((time.monotonic() - began) * 1000)
+        answer = await self._trial.send(endpoint, form.get("deployment") or None, body)
         return self._page(
             "endpoints",
             endpoints=reading.endpoints(self._emulator),
-            tried=name,
+            tried=endpoint["name"],
             body=body,
+            asked=form.get("deployment", ""),
             answer=answer,
         )
 

@@ -1,20 +1,23 @@
 """Changes of a resource that take time: one at a time, and safe to send twice."""
 
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
-from emulator.core import Emulator
 from emulator.http import AzureError
-from emulator.operations import Change
+from emulator.operations import INTERRUPTED, Change
+from emulator.resource_manager.locations import keep_result
 from emulator.store import Resource, Store
+
+if TYPE_CHECKING:
+    from emulator.core import Emulator
 
 
 class Changes:
     """The long-running changes of endpoints and deployments."""
 
-    def __init__(self, emulator: Emulator) -> None:
+    def __init__(self, emulator: "Emulator") -> None:
         self._emulator = emulator
         self._running = emulator.store.document("changes")
 
@@ -52,6 +55,25 @@ class Changes:
         self._running.put(path.lower(), {"operation": operation, "body": body, "status": status})
         return JSONResponse(resource, status, self._emulator.operations.headers(operation))
 
+    def begin_update(
+        self,
+        path: str,
+        resource: Resource,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        body: dict[str, Any],
+    ) -> Response:
+        """Start the work of a PATCH; its result is at the answer's Location once it is done."""
+
+        async def update() -> None:
+            await work()
+            keep_result(self._emulator, operation, self._emulator.store.get(path) or {})
+
+        change = Change(_kind(path), path, resource["properties"]["provisioningState"])
+        operation = self._emulator.operations.begin(update(), change)
+        self._running.put(path.lower(), {"operation": operation, "body": body, "status": 202})
+        headers = self._emulator.operations.headers(operation, location=True)
+        return Response(status_code=202, headers=headers)
+
     def begin_delete(self, path: str, work: Coroutine[Any, Any, None]) -> Response:
         change = Change(_kind(path), path, "Deleting")
         operation = self._emulator.operations.begin(work, change)
@@ -70,3 +92,20 @@ def set_state(store: Store, path: str, state: str) -> None:
     if resource:
         resource["properties"]["provisioningState"] = state
         store.put(path, resource)
+
+
+def settle(store: Store, resource: Resource) -> str:
+    """The state of a resource that a restart finds: what was in the middle of a change has failed.
+
+    One that was being deleted is gone; its state is still "Deleting".
+    """
+    properties = resource["properties"]
+    state: str = properties.get("provisioningState", "Failed")
+    if state == "Deleting":
+        store.delete(resource["id"])
+    elif state not in ("Succeeded", "Failed"):
+        state = properties["provisioningState"] = "Failed"
+        if "provisioningErrors" in properties:
+            properties["provisioningErrors"] = [{"error": INTERRUPTED}]
+        store.put(resource["id"], resource)
+    return state

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from emulator.http import AzureError
+
 Spec = dict[str, Any]
 
 _CHANGEABLE = frozenset({"display_name", "description", "tags", "$schema", "version", "name"})
@@ -12,6 +14,12 @@ _TEXTS = ("optional", "default", "min", "max")
 def normalise(spec: Spec, name: str, version: str) -> None:
     """Fill in and rewrite a client's spec as the service does: booleans and numbers are text."""
     kind = str(spec.get("type") or "command")
+    if kind.startswith("promptflow"):
+        raise AzureError(
+            501,
+            "OperationNotSupported",
+            f"Component {name} is a flow (type {kind}). The local Azure ML holds no flows.",
+        )
     spec.update(type=kind, name=name, version=version)
     spec.setdefault("display_name", name)
     spec.setdefault("$schema", _SCHEMA.format(type=kind))

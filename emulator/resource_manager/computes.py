@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body, timestamp
 from emulator.operations import Change
 from emulator.resource_manager import clusters, compute_instances, instance_power
+from emulator.resource_manager.changes import settle
 from emulator.resource_manager.nodes import forget, node_state, release_all
 from emulator.resource_manager.places import workspace_paths
 from emulator.resource_manager.quotas import check_quota, usages
@@ -83,11 +84,15 @@ def _register_computes(router: Router) -> None:
 
 
 def start(emulator: "Emulator") -> None:
-    """What a restart finds: no node works, and instances wait for their schedules again."""
+    """What a restart finds: no node works, nothing is in the middle of a change any more, and
+    instances wait for their schedules again."""
     release_all(emulator.store)
     for workspace in workspace_paths(emulator):
         for compute in emulator.store.children(f"{workspace}/computes"):
-            if compute["properties"]["computeType"] == compute_instances.KIND:
+            state = settle(emulator.store, compute)
+            if state == "Deleting":
+                forget(emulator.store, compute["id"])
+            elif compute["properties"]["computeType"] == compute_instances.KIND:
                 instance_power.recover(emulator, compute)
 
 

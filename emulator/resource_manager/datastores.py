@@ -111,6 +111,11 @@ async def _list(request: Request) -> Response:
     return listing(request, stores)
 
 
+def kept_secrets(store: Store, path: str) -> dict[str, Any] | None:
+    """The secrets that a client gave a datastore, as listSecrets answers them."""
+    return store.document(_SECRETS).get(path.lower())
+
+
 async def _list_secrets(request: Request) -> Response:
     properties = _datastore(request)["properties"]
     emulator = emulator_of(request)

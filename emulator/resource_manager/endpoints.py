@@ -13,13 +13,21 @@ from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.identity import LIFETIME_SECONDS, MACHINE_LEARNING
 from emulator.resource_manager import online_deployments
 from emulator.resource_manager.changes import Changes, set_state
-from emulator.resource_manager.resources import envelope, found, listing, workspace_path
+from emulator.resource_manager.resources import (
+    envelope,
+    found,
+    listing,
+    properties_of,
+    workspace_path,
+)
 from emulator.resource_manager.traffic import checked_mirror, checked_traffic
 from emulator.store import Resource
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 _ENDPOINT = WORKSPACE + "/onlineEndpoints/{endpoint}"
 _AUTH_MODES = {"key": "Key", "aadtoken": "AADToken", "amltoken": "AMLToken"}
+_PATCHED = ("traffic", "mirrorTraffic", "publicNetworkAccess")
+"""Properties that a PATCH may change."""
 _REFRESH_SECONDS = 300
 """How long before its end a token should be asked for anew."""
 _KEY_NAMES = {"primary": "primaryKey", "secondary": "secondaryKey"}
@@ -41,13 +49,7 @@ def register(router: Router) -> None:
 
     @router.operation("OnlineEndpoints_Update", "PATCH", _ENDPOINT)
     async def patch_endpoint(request: Request) -> Response:
-        body = await json_body(request)
-        endpoint = endpoint_of(request)
-        endpoint |= {key: body[key] for key in ("tags", "identity") if body.get(key) is not None}
-        store = emulator_of(request).store
-        endpoint = envelope(store, endpoint["id"], "onlineEndpoints", endpoint)
-        store.put(endpoint["id"], endpoint)
-        return JSONResponse(endpoint)
+        return _patch(request, await json_body(request))
 
     @router.operation("OnlineEndpoints_Delete", "DELETE", _ENDPOINT)
     async def delete_endpoint(request: Request) -> Response:
@@ -118,6 +120,32 @@ def _put(request: Request, body: dict[str, Any]) -> Response:
         set_state(store, path, "Succeeded")
 
     return changes.begin(path, resource, provision(), 200 if old else 201, body)
+
+
+def _patch(request: Request, body: dict[str, Any]) -> Response:
+    """Change tags, identity or, as MLflow's deployment client does, the traffic."""
+    emulator = emulator_of(request)
+    old = endpoint_of(request)
+    path = old["id"]
+    changes = Changes(emulator)
+    if repeated := changes.repeated(path, body):
+        return repeated
+    given = properties_of(body)
+    patched = {key: given[key] for key in _PATCHED if given.get(key) is not None}
+    changed = {**old, "properties": {**old["properties"], **patched}}
+    changed["properties"] = _checked(emulator, path, old["name"], changed)
+    changed["properties"]["provisioningState"] = "Updating"
+    if body.get("tags") is not None:
+        changed["tags"] = body["tags"]
+    if body.get("identity"):
+        changed["identity"] = _identity(emulator, body["identity"])
+    resource = envelope(emulator.store, path, "onlineEndpoints", changed)
+    emulator.store.put(path, resource)
+
+    async def update() -> None:
+        set_state(emulator.store, path, "Succeeded")
+
+    return changes.begin_update(path, resource, update, body)
 
 
 def _claim_name(emulator: Emulator, name: str, path: str) -> None:

@@ -44,7 +44,9 @@ def register(router: Router) -> None:
         emulator = emulator_of(request)
         path = _job(request)["id"]
         emulator.jobs.request_cancel(path)
-        return _accepted(emulator, emulator.operations.begin(emulator.jobs.wait(path)))
+        return _accepted(
+            emulator, emulator.operations.begin(emulator.jobs.wait(path), ends_by_restart=True)
+        )
 
     @router.operation("Jobs_Delete", "DELETE", WORKSPACE + "/jobs/{name}")
     async def delete_job(request: Request) -> Response:
@@ -200,7 +202,13 @@ def _job(request: Request) -> Resource:
     name = request.path_params["name"]
     job = emulator_of(request).store.get(f"{workspace_path(request)}/jobs/{name}")
     if job is None:
-        raise AzureError(404, "UserError", f"Job {name} not found.")
+        raise AzureError(
+            404,
+            "UserError",
+            f"Job {name} not found.",
+            inner=("NotFound", "JobNotFound"),
+            parameters=("Job {jobId} not found.", {"jobId": name}),
+        )
     return job
 
 

@@ -11,9 +11,10 @@ from emulator.core import Emulator
 from emulator.deployment_logs import storage_log
 from emulator.deployment_logs import tail as last_lines
 from emulator.deployment_programs import is_custom, model_path
-from emulator.deployments import loading_deadline
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
+from emulator.probes import Probes
 from emulator.resource_manager.changes import Changes, set_state
+from emulator.resource_manager.places import workspace_paths
 from emulator.resource_manager.quotas import quota
 from emulator.resource_manager.resources import envelope, found, listing, workspace_path
 from emulator.resource_manager.sizes import find_size
@@ -47,16 +48,7 @@ def register(router: Router) -> None:
 
     @router.operation("OnlineDeployments_Update", "PATCH", _DEPLOYMENT)
     async def patch_deployment(request: Request) -> Response:
-        body = await json_body(request)
-        deployment = _deployment(request)
-        if body.get("tags") is not None:
-            deployment["tags"] = body["tags"]
-        deployment["sku"] |= body.get("sku") or {}
-        _check_quota(emulator_of(request), deployment)
-        store = emulator_of(request).store
-        deployment = envelope(store, deployment["id"], _KIND, deployment)
-        store.put(deployment["id"], deployment)
-        return JSONResponse(deployment)
+        return _patch(request, await json_body(request))
 
     @router.operation("OnlineDeployments_Delete", "DELETE", _DEPLOYMENT)
     async def delete_deployment(request: Request) -> Response:
@@ -120,14 +112,14 @@ def _put(request: Request, body: dict[str, Any]) -> Response:
             f"state is {state}.",
         )
     old = store.get(path)
-    properties = _checked(emulator, body)
+    properties = _checked(emulator, body, workspace_path(request))
     properties["provisioningState"] = "Updating" if old else "Creating"
     completed = {
         "location": emulator.config.location,
         "kind": "Managed",
         "tags": {},
         **body,
-        "sku": {"name": "Default", "capacity": 1, **(body.get("sku") or {})},
+        "sku": {"name": "Default", "capacity": 1, **_sku(body)},
         "properties": properties,
     }
     resource = envelope(store, old["id"] if old else path, _KIND, completed)
@@ -136,7 +128,38 @@ def _put(request: Request, body: dict[str, Any]) -> Response:
     return changes.begin(path, resource, work, 200 if old else 201, body)
 
 
-def _checked(emulator: Emulator, body: dict[str, Any]) -> dict[str, Any]:
+def _patch(request: Request, body: dict[str, Any]) -> Response:
+    """Change tags and the number of instances, as an operation that may fail for want of quota."""
+    emulator = emulator_of(request)
+    old = _deployment(request)
+    changes = Changes(emulator)
+    if repeated := changes.repeated(old["id"], body):
+        return repeated
+    changed = {
+        **old,
+        "tags": body["tags"] if body.get("tags") is not None else old.get("tags"),
+        "sku": old["sku"] | _sku(body),
+        "properties": old["properties"] | {"provisioningState": "Updating"},
+    }
+    resource = envelope(emulator.store, old["id"], _KIND, changed)
+    emulator.store.put(old["id"], resource)
+    return changes.begin_update(
+        old["id"], resource, lambda: _provision(emulator, resource, old), body
+    )
+
+
+def _sku(body: dict[str, Any]) -> dict[str, Any]:
+    """What a body says of the number of instances; AzureError 400 for no number."""
+    given: dict[str, Any] = body.get("sku") or {}
+    capacity = given.get("capacity")
+    if capacity is not None and (type(capacity) is not int or capacity < 1):
+        raise AzureError(
+            400, "BadRequest", f"sku.capacity must be a number of instances, not {capacity}."
+        )
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _checked(emulator: Emulator, body: dict[str, Any], workspace: str) -> dict[str, Any]:
     """The properties of a new deployment with the service's defaults, refused if unusable."""
     properties: dict[str, Any] = dict(body.get("properties") or {})
     kind = properties.setdefault("endpointComputeType", "Managed")
@@ -155,7 +178,7 @@ def _checked(emulator: Emulator, body: dict[str, Any]) -> dict[str, Any]:
             "MLClient.compute.list_sizes() shows what is.",
         )
     _check_times(properties)
-    if model_path(emulator, properties) is None and not is_custom(properties):
+    if model_path(emulator, properties, workspace) is None and not is_custom(properties):
         raise AzureError(400, "BadRequest", "The deployment names no model.")
     return {
         "appInsightsEnabled": False,
@@ -170,7 +193,7 @@ def _checked(emulator: Emulator, body: dict[str, Any]) -> dict[str, Any]:
 def _check_times(properties: dict[str, Any]) -> None:
     settings = properties.get("requestSettings") or {}
     try:
-        loading_deadline(properties)
+        Probes.of(properties)
         seconds(settings.get("maxQueueWait"))
         limit = seconds(settings.get("requestTimeout")) or 0
     except ValueError as error:
@@ -198,6 +221,7 @@ async def _provision(emulator: Emulator, resource: Resource, old: Resource | Non
 def _needs_new_process(old: Resource, new: Resource) -> bool:
     before, after = old["properties"], new["properties"]
     changed = any(before.get(key) != after.get(key) for key in _NEW_PROCESS_FOR)
+    changed = changed or Probes.of(before) != Probes.of(after)
     return changed or before["provisioningState"] != "Succeeded"
 
 
@@ -206,12 +230,10 @@ def _check_quota(emulator: Emulator, resource: Resource) -> None:
     size = find_size(resource["properties"]["instanceType"])
     assert size is not None
     used = 0
-    endpoints = emulator.store.children(f"{emulator.config.workspace_path}/onlineEndpoints")
-    for endpoint in endpoints:
-        for other in emulator.store.children(f"{endpoint['id']}/deployments"):
-            other_size = find_size(other["properties"]["instanceType"])
-            if other["id"] != resource["id"] and other_size and other_size.family == size.family:
-                used += other_size.vcpus * int(other["sku"]["capacity"])
+    for other in _all_deployments(emulator):
+        other_size = find_size(other["properties"]["instanceType"])
+        if other["id"] != resource["id"] and other_size and other_size.family == size.family:
+            used += other_size.vcpus * int(other["sku"]["capacity"])
     wanted = size.vcpus * int(resource["sku"]["capacity"])
     limit = quota(emulator, size.family)
     if used + wanted > limit:
@@ -222,6 +244,17 @@ def _check_quota(emulator: Emulator, resource: Resource) -> None:
             f"online deployments use {used}, and this one needs {wanted}. Ask for more quota or "
             "choose another instance type.",
         )
+
+
+def _all_deployments(emulator: Emulator) -> list[Resource]:
+    """Those of every workspace: the quota is the subscription's."""
+    store = emulator.store
+    return [
+        deployment
+        for workspace in workspace_paths(emulator)
+        for endpoint in store.children(f"{workspace}/onlineEndpoints")
+        for deployment in store.children(f"{endpoint['id']}/deployments")
+    ]
 
 
 def _delete(request: Request) -> Response:

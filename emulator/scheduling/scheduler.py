@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from emulator.http import AzureError
+from emulator.resource_manager.changes import settle
 from emulator.resource_manager.places import workspace_paths
 from emulator.scheduling.firing import fire, occurrence_name, record_failure
 from emulator.scheduling.triggers import read_trigger
@@ -29,7 +30,8 @@ class Scheduler:
     def start(self) -> None:
         for workspace in workspace_paths(self._emulator):
             for schedule in self._emulator.store.children(f"{workspace}/schedules"):
-                self._plan(schedule)
+                if settle(self._emulator.store, schedule) != "Deleting":
+                    self._plan(schedule)
 
     def plan(self, path: str, first: datetime | None = None) -> None:
         """Look again at a schedule that was changed; `first` is a time before all others."""

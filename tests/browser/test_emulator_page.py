@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from emulator.cli import running_emulator
 from emulator.control_client import Control
 from tests.browser.pages import SHOTS
+from tests.emulator.page_support import PRINTED, run_failing_pipeline
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """An emulator of its own, with a pipeline of three steps; the last one fails."""
-    from azure.ai.ml import Input, MLClient, Output, command
-    from azure.ai.ml.dsl import pipeline
-    from azure.ai.ml.entities import Environment
+    from azure.ai.ml import MLClient
     from azure.identity import DefaultAzureCredential
 
     with running_emulator(tmp_path_factory.mktemp("page")) as config:
@@ -29,29 +28,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         client = MLClient(
             DefaultAzureCredential(), config.subscription, config.resource_group, config.workspace
         )
-        environment = Environment(image="docker.io/library/python:3.11")
-        write = command(
-            command="echo 'rows: 3' | tee ${{outputs.rows}}/rows.txt",
-            outputs={"rows": Output(type="uri_folder")},
-            environment=environment,
-        )
-        read = command(
-            command="cat ${{inputs.rows}}/rows.txt; exit ${{inputs.code}}",
-            inputs={"rows": Input(type="uri_folder"), "code": Input(type="integer")},
-            environment=environment,
-        )
-
-        @pipeline(default_compute="local", display_name="nightly <i>rows</i>")  # type: ignore[call-overload,untyped-decorator]
-        def rows() -> None:
-            prepare = write()
-            train = read(rows=prepare.outputs["rows"], code=0)
-            train.name = "train"
-            check = read(rows=prepare.outputs["rows"], code=3)
-            check.name = "check"
-
-        job = client.jobs.create_or_update(rows())
-        with pytest.raises(Exception, match="failed child jobs"):
-            client.jobs.stream(job.name)
+        run_failing_pipeline(client, "nightly <i>rows</i>")
         yield config
         os.environ.clear()
         os.environ.update(previous)
@@ -70,11 +47,17 @@ def test_a_person_finds_why_a_pipeline_failed(opened: "Page") -> None:
     assert graph.get_by_role("link", name="prepare: Completed").is_visible()
     assert graph.get_by_text("✗ Failed", exact=True).count() == 1
     assert graph.get_by_text("✓ Completed", exact=True).count() == 2
+    assert graph.get_by_role("link", name="models", exact=True).is_visible()
     page.screenshot(path=SHOTS / "emulator-job.png", full_page=True)
+    page.emulate_media(color_scheme="light")
+    page.screenshot(path=SHOTS / "emulator-job-light.png", full_page=True)
+    page.emulate_media(color_scheme="dark")
     graph.get_by_role("link", name="check: Failed").click()
     assert "exited with status code 3" in page.locator(".error").inner_text()
     page.get_by_role("link", name="std_log.txt").click()
-    assert "rows: 3" in page.locator("pre").inner_text()
+    assert PRINTED in page.locator("pre").inner_text()
+    page.get_by_role("link", name="The whole log").click()
+    assert page.locator("body").inner_text().strip() == PRINTED
 
 
 def test_faults_are_seen_and_cleared(opened: "Page", local: Any) -> None:

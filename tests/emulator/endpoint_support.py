@@ -1,5 +1,6 @@
 """A model that does as it is told, and what the tests of online endpoints do again and again."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -152,3 +153,17 @@ class ResourceManager:
     def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         url = f"{self._base}{path}?api-version=2023-04-01-preview"
         return httpx.request(method, url, json=body, headers=self._headers, timeout=60)
+
+    def finish(self, answer: httpx.Response) -> dict[str, Any]:
+        """Wait until the operation that an answer began is done; gives how it ended."""
+        while True:
+            url = answer.headers["azure-asyncoperation"]
+            operation: dict[str, Any] = httpx.get(url, headers=self._headers, timeout=60).json()
+            if operation["status"] != "InProgress":
+                return operation
+            time.sleep(0.1)
+
+    def result(self, answer: httpx.Response) -> dict[str, Any]:
+        """What the Location of an answer gives."""
+        got = httpx.get(answer.headers["location"], headers=self._headers, timeout=60)
+        return dict(got.json())

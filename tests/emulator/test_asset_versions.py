@@ -170,3 +170,18 @@ def test_what_is_not_emulated_is_refused_by_its_operations_name(ml_client: "MLCl
         with pytest.raises(HttpResponseError, match=operation) as refused:
             call()
         assert refused.value.status_code == 501
+
+
+def test_a_flow_is_not_pretended_to_be_a_component(ml_client: "MLClient", tmp_path: Path) -> None:
+    from azure.ai.ml import load_component
+
+    schema = "https://azuremlschemas.azureedge.net/promptflow/latest/Flow.schema.json"
+    (tmp_path / "flow.dag.yaml").write_text(
+        f"$schema: {schema}\ninputs: {{}}\noutputs: {{}}\nnodes: []\n"
+    )
+    (tmp_path / ".promptflow").mkdir()
+    (tmp_path / ".promptflow" / "flow.tools.json").write_text("{}")
+    flow = load_component(tmp_path / "flow.dag.yaml")
+    with pytest.raises(HttpResponseError, match="is a flow") as refused:
+        ml_client.components.create_or_update(flow, version="1")
+    assert refused.value.status_code == 501

@@ -1,4 +1,4 @@
-"""The command: exit codes, one emulator a folder, restart and kill -9, reset."""
+"""The command: exit codes, one emulator a folder, reset."""
 
 import json
 import os
@@ -99,24 +99,6 @@ def test_config_is_what_the_sdk_reads(tmp_path: Path) -> None:
     client = MLClient.from_config(DefaultAzureCredential(), path=tmp_path)
     assert (client.resource_group_name, client.workspace_name) == ("local", "local")
     assert not (tmp_path / "state" / "lock").exists()  # nothing was started
-
-
-def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:
-    (tmp_path / "file.txt").write_text("content")
-    create = CONNECT + (
-        "ml.data.create_or_update(Data(name='kept', version='1', "
-        f"path={str(tmp_path / 'file.txt')!r}, type='uri_file'))"
-    )
-    read = CONNECT + ("print(ml.data.get('kept', version='1').path)")
-    starter = StartedEmulator(tmp_path)
-    running = starter.__enter__()
-    try:
-        assert running.command("exec", "--", sys.executable, "-c", create).returncode == 0
-    finally:
-        starter.process.send_signal(signal.SIGKILL)
-        starter.process.wait()
-    result = emulator_command("exec", "--", sys.executable, "-c", read, state=tmp_path)
-    assert "LocalUpload" in result.stdout, result.stderr
 
 
 def test_reset_forgets(tmp_path: Path) -> None:

@@ -110,6 +110,11 @@ CASES: dict[str, tuple[dict[str, Any], int, str]] = {
     ),
     "unknown component": ({"a": node("nobody")}, 404, "Not found component nobody (version: 1)"),
     "sweep": ({"a": {"type": "sweep", "trial": {}}}, 501, "of type sweep"),
+    "import": (
+        {"a": {"type": "data_transfer", "componentId": registry_component("import_data_database")}},
+        501,
+        "of type data_transfer",
+    ),
     "no jobs": ({}, 400, "has no jobs"),
     "unknown compute": (
         {"a": node("shell", script="true") | {"computeId": "gpu"}},
@@ -205,16 +210,6 @@ def test_undeclared_parameters_of_a_pipeline_function_reach_its_steps(place: Wor
 def test_other_kinds_of_jobs_are_not_pretended(place: Workplace) -> None:
     error = refusal(place, {"jobType": "Sweep"})
     assert (error.status, error.code) == (501, "OperationNotSupported")
-
-
-def test_outputs_that_are_plain_values_are_not_pretended(place: Workplace) -> None:
-    place.component(
-        "{name: flag, version: 1, type: command, command: 'true', environment: 'azureml:any:1',"
-        " outputs: {raised: {type: boolean, is_control: true}}}"
-    )
-    error = refusal(place, pipeline_job({"a": node("flag")}))
-    assert (error.status, error.code) == (501, "OperationNotSupported")
-    assert "Output raised of job a is a plain value (type boolean)" in error.message
 
 
 def test_a_component_without_a_version_is_the_newest(place: Workplace) -> None:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +10,6 @@ import requests
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from emulator.control_client import Control
-from tests.emulator.running import RunningEmulator, StartedEmulator
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -384,43 +382,6 @@ def test_sizes_and_usage(ml_client: "MLClient", control: Control, made: Any) -> 
     with pytest.raises(HttpResponseError, match="exceeding quota"):
         made(cluster("too-big", size="Standard_E4s_v3", max_instances=1))
     assert ml_client.compute.get("too-big").provisioning_state == "Failed"
-
-
-def test_a_kill_leaves_no_node_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from azure.ai.ml import MLClient
-    from azure.identity import DefaultAzureCredential
-
-    def client(running: RunningEmulator) -> MLClient:
-        for key, value in running.environment.items():
-            monkeypatch.setenv(key, value)
-        return MLClient(
-            DefaultAzureCredential(),
-            running.environment["AZUREML_SUBSCRIPTION_ID"],
-            running.environment["AZUREML_RESOURCE_GROUP"],
-            running.environment["AZUREML_WORKSPACE_NAME"],
-        )
-
-    started = StartedEmulator(tmp_path / "state")
-    with started as running:
-        ml_client = client(running)
-        ml_client.compute.begin_create_or_update(cluster("killed")).result()
-        ml_client.compute.begin_create_or_update(instance("ci-killed")).result()
-        job = ml_client.jobs.create_or_update(sleeper("killed", 60))
-        until(ml_client, job.name, "Running")
-        control = Control.of(running.state)
-        assert nodes(control, "killed") == (1, 0)
-        control.transition("computes", mode="manual", states=["Stopping"])
-        ml_client.compute.begin_stop("ci-killed")
-        until_state(ml_client, "ci-killed", "Stopping")
-        started.process.kill()
-        started.process.wait()
-    with started as running:
-        ml_client = client(running)
-        assert nodes(Control.of(running.state), "killed") == (0, 1)
-        found = ml_client.compute.get("ci-killed")
-        assert (found.state, found.last_operation["operationStatus"]) == ("Running", "StopFailed")
-        ml_client.compute.begin_stop("ci-killed").result()
-        assert ml_client.compute.get("ci-killed").state == "Stopped"
 
 
 def test_times_of_computes_are_dates(control: Control, made: Any) -> None:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -14,7 +13,7 @@ import pytest
 from emulator.compute.process import kill_stray, members, python_folder, started_at
 from emulator.compute.runner import INTERRUPTED
 from emulator.http import AzureError
-from tests.emulator.compute_support import Workplace, command_job, workplace
+from tests.emulator.compute_support import command_job, workplace
 
 
 def alive(pid: int) -> bool:
@@ -223,48 +222,6 @@ def test_stopping_the_emulator_fails_its_jobs_and_leaves_no_process(tmp_path: Pa
 
     with workplace(tmp_path) as place:
         asyncio.run(scenario())
-
-
-def crashed_life(state: Path, pid_file: Path) -> subprocess.Popen[bytes]:
-    """A process that runs a job and is killed by the caller while the job runs."""
-    code = f"""
-import asyncio, pathlib
-from tests.emulator.compute_support import Workplace, command_job
-async def life():
-    place = Workplace(pathlib.Path({str(state)!r}))
-    place.submit("old", command_job("sleep 300 & echo $! > {pid_file}; wait"))
-    await asyncio.sleep(300)
-asyncio.run(life())
-"""
-    root = Path(__file__).parents[2]
-    return subprocess.Popen([sys.executable, "-c", code], cwd=root)
-
-
-def test_a_restart_after_a_crash_fails_the_job_and_kills_its_processes(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    state.mkdir()
-    life = crashed_life(state, tmp_path / "pid")
-    deadline = time.monotonic() + 20
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    life.send_signal(signal.SIGKILL)
-    life.wait()
-    pid = int((tmp_path / "pid").read_text())
-    assert alive(pid), "the job's process survives the crash"
-
-    async def scenario(place: Workplace) -> None:
-        await place.jobs.start()
-        run = place.run("old")
-        assert run["status"] == "Failed"
-        assert run["error"] == INTERRUPTED
-        await asyncio.sleep(0.1)
-        assert not alive(pid)
-        assert place.jobs.processes.items() == []
-        await place.jobs.stop()
-
-    with workplace(state) as place:
-        asyncio.run(scenario(place))
 
 
 def test_a_process_id_that_was_used_again_is_left_alone() -> None:

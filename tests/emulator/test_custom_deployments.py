@@ -5,17 +5,17 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import psutil
 import pytest
 
 from tests.emulator.running import RunningEmulator
+from tests.emulator.script_support import ENDPOINT, custom, deploy, score
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
-    from azure.ai.ml.entities import ManagedOnlineDeployment
 
 SCRIPT = """
     import json, logging, os, sys, time
@@ -48,7 +48,6 @@ SCRIPT = """
             "place": os.path.basename(model_dir),
         }
 """
-ENDPOINT = "custom-scripts"
 
 
 @pytest.fixture(scope="module")
@@ -80,47 +79,6 @@ def endpoint(ml_client: "MLClient", code: Path, model: str) -> Iterator[str]:
     deploy(ml_client, custom("blue", code, model, NAME="blue"))
     yield ENDPOINT
     ml_client.online_endpoints.begin_delete(ENDPOINT).result()
-
-
-def custom(
-    name: str,
-    code: Path,
-    model: str | None,
-    script: str = "onlinescoring/score.py",
-    **variables: str,
-) -> "ManagedOnlineDeployment":
-    from azure.ai.ml.entities import (
-        CodeConfiguration,
-        Environment,
-        ManagedOnlineDeployment,
-        OnlineRequestSettings,
-    )
-
-    return ManagedOnlineDeployment(
-        name=name,
-        endpoint_name=ENDPOINT,
-        model=model,
-        code_configuration=CodeConfiguration(code=str(code), scoring_script=script),
-        environment=Environment(image="mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu20.04:latest"),
-        environment_variables=variables,
-        instance_type="Standard_DS3_v2",
-        instance_count=1,
-        request_settings=OnlineRequestSettings(request_timeout_ms=3000),
-    )
-
-
-def deploy(client: "MLClient", deployment: "ManagedOnlineDeployment") -> Any:
-    return client.online_deployments.begin_create_or_update(deployment).result()
-
-
-def score(client: "MLClient", deployment: str, **body: Any) -> httpx.Response:
-    key = client.online_endpoints.get_keys(ENDPOINT).primary_key
-    return httpx.post(
-        f"https://{ENDPOINT}.eastus.inference.ml.azure.com/score",
-        json=body,
-        headers={"Authorization": f"Bearer {key}", "azureml-model-deployment": deployment},
-        timeout=30,
-    )
 
 
 def test_the_script_answers_with_its_model(
@@ -245,31 +203,18 @@ def test_modules_decorators_and_get_requests(
     headers = {"Authorization": f"Bearer {key}", "azureml-model-deployment": "modules"}
     assert httpx.get(f"{url}/score?raw=abc", headers=headers).json() == "ABC"
     assert httpx.get(f"{url}/nothing", headers=headers).status_code == 404
+    swagger = f"{url}/swagger.json"
+    assert httpx.get(swagger, headers=headers).json()["swagger"] == "2.0"
+    third = httpx.get(f"{swagger}?version=3", headers=headers).json()
+    assert third["openapi"].startswith("3.0")
+    assert "/score" in third["paths"]
+    (shown,) = third["components"]["securitySchemes"]
+    assert shown == "Bearer"
+    unknown = httpx.get(f"{swagger}?version=9", headers=headers)
+    assert unknown.status_code == 404
+    assert "[9] is not valid" in unknown.json()["message"]
+    assert httpx.get(swagger).status_code == 401
     ml_client.online_deployments.begin_delete("modules", endpoint).result()
-
-
-def test_a_process_that_hangs_is_replaced(
-    ml_client: "MLClient", endpoint: str, tmp_path: Path
-) -> None:
-    from azure.ai.ml.entities import ProbeSettings
-
-    (tmp_path / "score.py").write_text(
-        "import os, signal, time\ndef init(): pass\n"
-        "def run(raw):\n    if 'hang' in raw: os.kill(os.getpid(), signal.SIGSTOP); time.sleep(9)\n"
-        "    return os.getpid()\n"
-    )
-    asked = custom("hangs", tmp_path, None, "score.py")
-    asked.liveness_probe = ProbeSettings(period=1, failure_threshold=1, initial_delay=30)
-    deploy(ml_client, asked)
-    first = score(ml_client, "hangs", x=1).json()
-    assert score(ml_client, "hangs", hang=1).status_code in (408, 424, 502)
-    deadline = time.monotonic() + 20
-    while psutil.pid_exists(first) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert score(ml_client, "hangs", x=1).json() != first
-    log = ml_client.online_deployments.get_logs("hangs", endpoint, lines=20)
-    assert "Liveness probe failed" in log
-    ml_client.online_deployments.begin_delete("hangs", endpoint).result()
 
 
 @pytest.mark.parametrize("mode", ["aad_token", "aml_token"])

@@ -120,6 +120,49 @@ def test_a_datastore_that_says_too_little_is_refused(ml_client: "MLClient") -> N
     assert ask("DELETE", url).status_code == 204
 
 
+def test_readers_of_paths_get_a_datastore_and_what_opens_it_in_one_answer(
+    ml_client: "MLClient",
+) -> None:
+    """What azureml-fsspec and mltable ask; their own reading needs packages of 300 MB."""
+    from azure.storage.blob import ContainerClient
+
+    arm, _, path = address(ml_client, "workspaceblobstore").partition("/subscriptions/")
+    host = arm.replace("management.azure.com", "eastus.api.azureml.ms")
+    url = f"{host}/datastore/v1.0/subscriptions/{path}"
+    answer = ask("GET", url).json()
+    storage = answer["azureStorageSection"]
+    assert (answer["name"], answer["dataStoreType"]) == ("workspaceblobstore", "AzureBlob")
+    account = f"https://{storage['accountName']}.blob.{storage['endpoint']}"
+    assert storage["credentialType"] == "AccountKey"
+    ContainerClient(
+        account, storage["containerName"], credential=storage["credential"]
+    ).get_container_properties()
+    missing = ask("GET", url.replace("workspaceblobstore", "nothing"))
+    assert missing.status_code == 404
+    assert requests.get(url, timeout=10).status_code == 401
+
+
+def test_readers_of_assets_get_the_address_and_the_type_of_a_version(
+    ml_client: "MLClient", tmp_path: Path
+) -> None:
+    from azure.ai.ml.entities import Data
+
+    (tmp_path / "MLTable").write_text("paths: [{file: ./a.csv}]")
+    (tmp_path / "a.csv").write_text("a")
+    data = Data(name="to-read", version="1", path=str(tmp_path), type="mltable")
+    created = ml_client.data.create_or_update(data)
+    arm, _, path = address(ml_client, "x").partition("/subscriptions/")
+    host = arm.replace("management.azure.com", "eastus.api.azureml.ms")
+    base = f"{host}/data/v1.0/subscriptions/{path}"
+    url = base.replace("/datastores/x", "/dataversion/to-read/versions/1")
+    found = ask("GET", url).json()["dataVersion"]
+    assert (found["dataType"], found["versionId"]) == ("MLTable", "1")
+    assert found["dataUri"] == created.path
+    missing = ask("GET", url.replace("to-read", "unknown"))
+    assert missing.status_code == 404
+    assert "Could not find asset with ID" in missing.json()["error"]["message"]
+
+
 def test_answers_carry_the_headers_of_the_service(ml_client: "MLClient") -> None:
     found = ask("GET", address(ml_client, "workspaceblobstore"))
     assert found.headers["x-ms-response-type"] == "standard"

@@ -11,6 +11,7 @@ from emulator.environments.indexes import build_environment, uv_options
 from emulator.environments.numpy_abi import needs_numpy_1
 from emulator.environments.reference import find
 from emulator.environments.requirement import parse, replaced
+from emulator.environments.too_old import with_versions_that_run
 from tests.emulator.compute_support import workplace
 
 REGISTRY = "azureml://registries/azureml/environments"
@@ -99,6 +100,15 @@ def test_old_compiled_packages_are_not_put_beside_numpy_2() -> None:
     assert needs_numpy_1(["numpy==2.1.0", "scikit-learn==1.1.3"]) == "scikit-learn 1.1.3"
     assert needs_numpy_1(["numpy==1.26.4", "scikit-learn==1.1.3"]) is None
     assert needs_numpy_1(["numpy==2.1.0", "scikit-learn==1.5.2"]) is None
+
+
+def test_a_version_that_does_not_run_on_this_python_is_replaced() -> None:
+    resolved = ["numpy==1.23.2", "wrapt==1.12.1"]
+    lines, notes = with_versions_that_run(resolved, (3, 11))
+    assert lines == ["numpy==1.23.2", "wrapt==1.16.0"]
+    assert notes == ["wrapt 1.12.1 does not run on this Python: 1.16.0 is used."]
+    assert with_versions_that_run(resolved, (3, 10)) == (resolved, [])
+    assert with_versions_that_run(["wrapt==1.14.1"], (3, 11)) == (["wrapt==1.14.1"], [])
 
 
 def test_the_proxy_of_a_local_azure_ml_does_not_reach_pip() -> None:

@@ -139,7 +139,7 @@ SEEDS: dict[str, dict[str, Any]] = {
 """Bodies that do, to be broken in one place."""
 
 
-class _Unstarted(Application):
+class Unstarted(Application):
     """The routers alone, for the list of operations."""
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ class _Unstarted(Application):
 @pytest.fixture(scope="module")
 def operations() -> list[tuple[str, str, str, str]]:
     """Name, method, host and path template of every operation behind a bearer token."""
-    application = _Unstarted()
+    application = Unstarted()
     hosts = {
         "management.azure.com": application.management,
         "eastus.api.azureml.ms": application.api,

@@ -341,3 +341,8 @@ def test_a_script_reads_a_public_blob_that_the_emulator_holds(ml_client: "MLClie
     part = requests.get(f"{url}/iris.csv", headers={"Range": "bytes=0-4"}, timeout=30)
     assert (part.status_code, part.text) == (206, "sepal")
     assert requests.get(f"{url}/unknown.csv", timeout=30).status_code == 404
+    container = requests.head(f"{url}?restype=container&comp=metadata", timeout=30)
+    assert (container.status_code, container.headers["x-ms-blob-public-access"]) == (
+        200,
+        "container",
+    )

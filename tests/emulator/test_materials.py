@@ -109,6 +109,19 @@ def test_a_job_reads_a_public_data_set_that_the_emulator_holds(tmp_path: Path, u
     scenario(tmp_path, what)
 
 
+def test_a_public_file_with_spaces_in_its_name_is_one_word(tmp_path: Path) -> None:
+    async def what(place: Workplace) -> None:
+        file = place.config.state / "web/example.org/my own table.csv"
+        file.parent.mkdir(parents=True)
+        file.write_text("here")
+        uri = "https://example.org/my%20own%20table.csv"
+        run = await ended(place, "cat ${{inputs.d}}", inputs=data(uri))
+        assert run["status"] == "Completed", run["error"]
+        assert place.log("j") == "here"
+
+    scenario(tmp_path, what)
+
+
 def test_an_address_that_is_not_held_is_refused_with_where_to_put_it(tmp_path: Path) -> None:
     async def what(place: Workplace) -> None:
         uri = "https://example.org/data/my%20table.csv?version=1"

@@ -32,6 +32,19 @@ for step in range(20):
     client.log_metric("job-1", sys.argv[2], step / 2, step=step)
 client.log_text("job-1", sys.argv[2], f"notes/{sys.argv[2]}.txt")
 """
+CHANGE_RUN = """
+import os
+import mlflow
+from mlflow.utils.rest_utils import http_request
+run = mlflow.MlflowClient().get_run(os.environ["MLFLOW_RUN_ID"])
+answer = http_request(
+    mlflow.MlflowClient()._tracking_client.store.get_host_creds(),
+    f"/experimentids/{run.info.experiment_id}/runs/{run.info.run_id}",
+    "PATCH",
+    json={"properties": {"azureml.pipeline.control": '{"raised": true}'}},
+)
+answer.raise_for_status()
+"""
 
 
 def with_server(
@@ -191,6 +204,22 @@ def test_an_interactive_run_through_the_workspace(client: "MlflowClient", tmp_pa
     ]
     file = client.download_artifacts(run_id, "notes/a b.txt", str(tmp_path))
     assert Path(file).read_text() == "hello"
+
+
+def test_a_program_in_a_job_changes_its_run_beside_the_tracking_server(
+    ml_client: "MLClient", client: "MlflowClient", tmp_path: Path
+) -> None:
+    """As mldesigner writes its control outputs: run history at MLflow's own address."""
+    from azure.ai.ml import command
+    from azure.ai.ml.entities import Environment
+
+    (tmp_path / "change.py").write_text(CHANGE_RUN)
+    job = ml_client.jobs.create_or_update(
+        command(command="python change.py", code=str(tmp_path), environment=Environment(image="x"))
+    )
+    ml_client.jobs.stream(job.name)
+    properties = ml_client.jobs.get(job.name).properties
+    assert properties["azureml.pipeline.control"] == '{"raised": true}'
 
 
 def test_metrics_logged_in_the_background_arrive(client: "MlflowClient") -> None:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
+from emulator.control_client import Control
 from tests.emulator.endpoint_support import (
     Endpoint,
     ResourceManager,
-    create_endpoint,
     deployment,
     living_endpoint,
     processes,
     route,
 )
-from tests.emulator.running import RunningEmulator, StartedEmulator
+from tests.emulator.running import RunningEmulator
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -118,6 +118,69 @@ def test_a_repeated_put_is_one_deployment(
     assert len(processes(emulator.state, endpoint.name)) == before
 
 
+def test_a_patch_is_an_operation_that_may_exceed_the_quota(
+    manager: ResourceManager, endpoint: Endpoint, control: Control
+) -> None:
+    path = f"/onlineEndpoints/{endpoint.name}/deployments/one"
+    pid = endpoint.score("one").json()[1]
+    answer = manager.send("PATCH", path, {"sku": {"capacity": 2}, "tags": {"size": "two"}})
+    assert answer.status_code == 202
+    assert manager.finish(answer)["status"] == "Succeeded"
+    changed = manager.result(answer)
+    assert changed == manager.send("GET", path).json()
+    assert changed["sku"] == {"name": "Default", "capacity": 2}
+    assert changed["tags"] == {"size": "two"}
+    control.set_quota("*", 0)
+    end = manager.finish(manager.send("PATCH", path, {"sku": {"capacity": 3}}))
+    assert (end["status"], end["error"]["code"]) == ("Failed", "OutOfQuota")
+    assert manager.send("GET", path).json()["properties"]["provisioningState"] == "Failed"
+    assert endpoint.score("one").json()[1] == pid  # what ran goes on
+    control.clear_quotas()
+    assert manager.send("PATCH", path, {"sku": {"capacity": 0}}).status_code == 400
+    end = manager.finish(manager.send("PATCH", path, {"sku": {"capacity": 1}}))
+    assert end["status"] == "Succeeded"
+
+
+def test_a_patch_of_an_endpoint_is_an_operation(
+    manager: ResourceManager, endpoint: Endpoint, control: Control
+) -> None:
+    path = f"/onlineEndpoints/{endpoint.name}"
+    answer = manager.send("PATCH", path, {"tags": {"team": "red"}})
+    assert answer.status_code == 202
+    assert manager.finish(answer)["status"] == "Succeeded"
+    assert manager.result(answer)["tags"] == {"team": "red"}
+    manager.finish(manager.send("PATCH", path, {"properties": {"traffic": {"one": 100}}}))
+    assert endpoint.score().status_code == 200
+    refused = manager.send("PATCH", path, {"properties": {"traffic": {"one": 90}}})
+    assert refused.status_code == 400
+    failure = {"status": "Failed", "code": "Broken", "message": "it broke"}
+    control.add_fault("OnlineEndpoints_Update", operation_result=failure)
+    end = manager.finish(manager.send("PATCH", path, {"tags": {}}))
+    assert end["error"]["code"] == "Broken"
+    assert manager.finish(manager.send("PATCH", path, {"tags": {}}))["status"] == "Succeeded"
+
+
+def test_a_deployment_in_a_second_workspace(
+    ml_client: "MLClient", emulator: RunningEmulator, tmp_path: Path
+) -> None:
+    from azure.ai.ml import MLClient
+    from azure.ai.ml.entities import Workspace
+    from azure.identity import DefaultAzureCredential
+
+    ml_client.workspaces.begin_create(Workspace(name="two", location="eastus")).result()
+    second = MLClient(
+        DefaultAzureCredential(), ml_client.subscription_id, ml_client.resource_group_name, "two"
+    )
+    with living_endpoint(second, tmp_path / "model", "ep-second") as endpoint:
+        short = f"azureml:{endpoint.model.split('/')[-3]}:1"
+        asked = deployment(endpoint.name, "own", endpoint.model)
+        asked.model = short
+        second.online_deployments.begin_create_or_update(asked).result()
+        assert endpoint.score("own").json()[0] == "own"
+        with pytest.raises(ResourceNotFoundError):
+            ml_client.online_endpoints.get("ep-second")
+
+
 def test_a_deployment_with_traffic_is_not_deleted(
     ml_client: "MLClient", endpoint: Endpoint
 ) -> None:
@@ -136,40 +199,3 @@ def test_deleting_an_endpoint_ends_its_processes(
     assert endpoint.score("demo").status_code == 404
     with pytest.raises(ResourceNotFoundError):
         ml_client.online_endpoints.get(name)
-
-
-def test_deployments_come_back_after_a_restart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from azure.ai.ml import MLClient
-    from azure.identity import DefaultAzureCredential
-
-    state = tmp_path / "state"
-    state.mkdir()
-
-    def connect(running: RunningEmulator) -> MLClient:
-        for name, value in running.environment.items():
-            monkeypatch.setenv(name, value)
-        names = running.environment
-        return MLClient(
-            DefaultAzureCredential(),
-            names["AZUREML_SUBSCRIPTION_ID"],
-            names["AZUREML_RESOURCE_GROUP"],
-            names["AZUREML_WORKSPACE_NAME"],
-        )
-
-    first = StartedEmulator(state)
-    with first as running:
-        endpoint = create_endpoint(connect(running), tmp_path / "model", "ep-back", "demo")
-        left = [process.pid for process in processes(state, "ep-back")]
-        first.process.kill()
-        first.process.wait()
-        # A killed emulator leaves its sign, and the next must not be taken for ready by it.
-        (state / "ready").unlink()
-    with StartedEmulator(state) as running:
-        connect(running)
-        answer = endpoint.score("demo").json()
-        assert answer[0] == "demo"
-        assert answer[1] not in left
-        assert [process.pid for process in processes(state, "ep-back")] == [answer[1]]
-    assert processes(state, "ep-back") == []

@@ -12,6 +12,7 @@ from emulator.control_client import Control
 from emulator.pages.graph import Node, draw
 from emulator.pages.reading import without_signatures
 from tests.emulator.endpoint_support import create_endpoint
+from tests.emulator.page_support import PRINTED, run_failing_pipeline
 from tests.emulator.running import RunningEmulator
 
 if TYPE_CHECKING:
@@ -47,32 +48,8 @@ def browser(emulator: RunningEmulator) -> Browser:
 
 @pytest.fixture(scope="module")
 def pipeline(ml_client: "MLClient") -> str:
-    """A pipeline of two steps, the second of which fails; its names are markup."""
-    from azure.ai.ml import Input, Output, command
-    from azure.ai.ml.dsl import pipeline
-    from azure.ai.ml.entities import Environment
-
-    environment = Environment(image="docker.io/library/python:3.11")
-    write = command(
-        command="echo '<script>alert(1)</script>' | tee ${{outputs.text}}/a",
-        outputs={"text": Output(type="uri_folder")},
-        environment=environment,
-    )
-    read = command(
-        command="cat ${{inputs.text}}/a; exit 3",
-        inputs={"text": Input(type="uri_folder")},
-        environment=environment,
-    )
-
-    @pipeline(default_compute="local", display_name="<b>two & steps</b>")  # type: ignore[call-overload,untyped-decorator]
-    def two_steps() -> None:
-        first = write()
-        read(text=first.outputs["text"])
-
-    job = ml_client.jobs.create_or_update(two_steps())
-    with pytest.raises(Exception, match="failed child jobs"):
-        ml_client.jobs.stream(job.name)
-    return str(job.name)
+    """A pipeline that failed; its names are markup."""
+    return run_failing_pipeline(ml_client, "<b>two & steps</b>")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +66,10 @@ def test_a_pipeline_is_shown_with_its_steps(browser: Browser, pipeline: str) -> 
     assert "✓ Completed" in text
     assert "✗ Failed" in text
     assert 'class="arrow"' in text
-    assert "Failed nodes: /read" in text or "Failed nodes" in text
+    assert "Failed nodes" in text
+    group = re.search(r'<a href="/jobs/([^"]+)">\s*<title>models</title>', text)
+    assert group
+    assert "train" in browser.get(f"/jobs/{group[1]}").text
     assert pipeline in browser.get("/").text
 
 
@@ -99,16 +79,28 @@ def test_a_log_is_text(browser: Browser, ml_client: "MLClient", pipeline: str) -
     logs = [browser.get(f"/jobs/{step}/logs/user_logs/std_log.txt").text for step in steps]
     assert any("&lt;script&gt;alert(1)&lt;/script&gt;" in log for log in logs)
     assert not any("<script>" in log for log in logs)
+    whole = [browser.get(f"/jobs/{step}/whole/user_logs/std_log.txt") for step in steps]
+    assert any(PRINTED in log.text for log in whole)
+    assert {log.headers["Content-Type"] for log in whole} <= {
+        "text/plain; charset=utf-8",
+        "text/html; charset=utf-8",  # the pipelines have no such log
+    }
 
 
 @pytest.mark.parametrize(
-    "path", ["/jobs/nothing", "/jobs/x/logs/..%2f..%2f..%2femulator.json", "/../emulator.json"]
+    "path",
+    [
+        "/jobs/nothing",
+        "/jobs/x/logs/..%2f..%2f..%2femulator.json",
+        "/jobs/x/whole/..%2f..%2f..%2femulator.json",
+        "/../emulator.json",
+    ],
 )
 def test_what_is_not_there(browser: Browser, path: str) -> None:
     assert browser.get(path).status_code == 404
 
 
-def test_a_request_is_tried(browser: Browser, endpoint: str) -> None:
+def test_a_request_is_tried(browser: Browser, endpoint: str, control: Control) -> None:
     form = {"token": browser.token("/endpoints"), "deployment": "blue"}
     answer = browser.post(
         f"/endpoints/{endpoint}/try", form | {"body": '{"input_data": [{"x": 1}]}'}
@@ -116,6 +108,15 @@ def test_a_request_is_tried(browser: Browser, endpoint: str) -> None:
     assert "Status 200 from blue" in answer.text
     answer = browser.post(f"/endpoints/{endpoint}/try", form | {"body": "not JSON"})
     assert "Status 424" in answer.text
+    assert [event.status for event in control.events(operation="Endpoint_Score")][-2:] == [200, 424]
+    control.add_fault("Deployment_Score", status=503)
+    answer = browser.post(f"/endpoints/{endpoint}/try", form | {"body": "{}"})
+    assert "Status 424" in answer.text
+    assert "as a fault told it to" in answer.text
+    control.clear_faults()
+    control.add_fault("Endpoint_Score", reset="before")
+    answer = browser.post(f"/endpoints/{endpoint}/try", form | {"body": "{}"})
+    assert "No answer" in answer.text
 
 
 def test_faults_are_shown_and_cleared(browser: Browser, control: Control) -> None:
@@ -167,6 +168,24 @@ def test_no_secret_is_shown(
         text = browser.get(path).text
         assert not any(secret in text for secret in secrets)
         assert "sig=" not in text
+
+
+def test_a_pipeline_in_a_pipeline_is_a_group_around_its_steps() -> None:
+    drawing = draw(
+        [
+            Node("after", "x", reads={"inner/two"}),
+            Node("inner/one", "x", reads={"before"}),
+            Node("inner/two", "x", reads={"inner/one"}),
+            Node("before", "x"),
+        ]
+    )
+    places = {node.key: node for node in drawing.nodes}
+    (group,) = drawing.groups
+    for key, node in places.items():
+        inside = group.x <= node.x and node.x + node.width <= group.x + group.width
+        inside = inside and group.y <= node.y and node.y + node.height <= group.y + group.height
+        assert inside == key.startswith("inner/")
+    assert places["before"].y < places["inner/one"].y < places["inner/two"].y < places["after"].y
 
 
 def test_layers_follow_the_data() -> None:

@@ -74,6 +74,19 @@ def test_details_tell_the_run_and_sign_its_logs(ml_client: "MLClient", finished:
     assert "first line" in log.text
 
 
+def test_a_job_whose_program_reads_a_synthetic_table_says_so(
+    ml_client: "MLClient", compute: None
+) -> None:
+    import requests
+
+    url = "https://azuremlexamples.blob.core.windows.net/datasets/titanic.csv"
+    job = run_command(ml_client, f"python -c 'import requests; requests.get(\"{url}\")'")
+    assert job.status == "Completed"
+    details = runs(ml_client).get_run_details(job.name)
+    log = requests.get(details.log_files["user_logs/std_log.txt"], timeout=10)
+    assert log.text.startswith("While this job ran, somebody read: SYNTHETIC DATA: " + url)
+
+
 def test_a_failed_run_tells_its_error(ml_client: "MLClient", compute: None) -> None:
     from azure.ai.ml.exceptions import JobException
 

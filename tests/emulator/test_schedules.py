@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +10,7 @@ import requests
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from emulator.control_client import Control
-from tests.emulator.running import RunningEmulator, StartedEmulator
+from tests.emulator.running import RunningEmulator
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -337,32 +336,3 @@ def test_a_schedule_that_cannot_be_is_refused(
     answer = put(control, "refused", {**whole, **changes})
     assert answer.status_code == status
     assert problem in answer.json()["error"]["message"]
-
-
-def test_a_kill_fires_nothing_twice_and_nothing_late(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = StartedEmulator(tmp_path / "state")
-    with started as running:
-        for key, value in running.environment.items():
-            monkeypatch.setenv(key, value)
-        control = Control.of(running.state)
-        client(running.environment).schedules.begin_create_or_update(
-            daily("kept", greeting())
-        ).result()
-        control.advance(until_due(control) + DAY)
-        before = fired(client(running.environment), "kept", 2)
-        assert len(before) == 2
-        started.process.kill()
-        started.process.wait()
-    with started as running:
-        for key, value in running.environment.items():
-            monkeypatch.setenv(key, value)
-        control = Control.of(running.state)
-        assert client(running.environment).schedules.get("kept").is_enabled
-        # The clock of a new life shows the machine's time: the same two days come again.
-        control.advance(until_due(control) + DAY)
-        again = fired(client(running.environment), "kept", 2)
-        assert [job.name for job in again] == [job.name for job in before]
-        control.advance(DAY)
-        assert len(fired(client(running.environment), "kept", 3)) == 3
