@@ -33,6 +33,7 @@ from emulator.resource_manager import (
     computes,
     connections,
     datastores,
+    dependents,
     endpoints,
     jobs,
     locations,
@@ -73,6 +74,7 @@ class Application:
             resource.register(self.management)
         for part in (locations, datastores, connections, registries, template_deployments):
             part.register(self.management)
+        dependents.register(self.management)
         not_emulated.register(self.management)
         self.api = Router("data plane")
         for service in (registry_service, registry_uploads, run_history, mlflow_service):

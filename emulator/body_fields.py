@@ -12,7 +12,12 @@ SCALARS = MapOf("scalar")
 OBJECTS = MapOf("object")
 _IDENTITY = Fields({**every("text", "type identityType"), "userAssignedIdentities": "object"})
 SKU = Fields({**every("text", "name tier size family"), "capacity": "whole"})
-TRACKED = {"location": "text", "kind": "text", "tags": SCALARS, "identity": _IDENTITY}
+TRACKED: dict[str, Shape] = {
+    "location": "text",
+    "kind": "text",
+    "tags": SCALARS,
+    "identity": _IDENTITY,
+}
 
 
 COMMON: dict[str, Shape] = {

@@ -30,7 +30,7 @@ def _resource(properties: dict[str, Shape], **beside: Shape) -> Fields:
 
 
 def _tracked(properties: dict[str, Shape]) -> Fields:
-    return _resource(properties, **TRACKED, sku=SKU)
+    return Fields({"properties": Fields(properties), **TRACKED, "sku": SKU})
 
 
 _CONTAINER = _resource(COMMON)

@@ -186,10 +186,11 @@ def _status(options: argparse.Namespace) -> int:
     state = state_folder(options.state)
     config = _running(options)
     answer = _control(config, "GET", "/status")
-    counts = ", ".join(f"{count} {name}" for name, count in answer["resources"].items())
     print(f"running: state {state}, proxy {config.proxy_url}")
     print(f"page: {config.proxy_url}/")
-    print(f"workspace {config.workspace}: {counts}")
+    for path, resources in answer["workspaces"].items():
+        counts = ", ".join(f"{count} {name}" for name, count in resources.items())
+        print(f"workspace {path.rpartition('/')[2]}: {counts}")
     return 0
 
 

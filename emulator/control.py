@@ -12,6 +12,7 @@ from emulator.control_access import CONTROL_HOST, control
 from emulator.core import Emulator
 from emulator.events import MOST_EVENTS
 from emulator.http import AzureError, Router, emulator_of, json_body
+from emulator.resource_manager.places import workspace_paths
 from emulator.resource_manager.quotas import matching_quotas, quota_rows
 from emulator.validation import parse
 
@@ -54,12 +55,14 @@ def register(router: Router) -> None:
     @control(router, "Control_Status", "GET", "/status")
     async def status(request: Request) -> Response:
         emulator = emulator_of(request)
-        workspace = emulator.config.workspace_path
-        counts = {
-            name: len(emulator.store.children(f"{workspace}/{name}"))
-            for name in ("computes", "jobs", "data", "models", "onlineEndpoints")
-        }
-        return JSONResponse({"workspace": emulator.config.workspace, "resources": counts})
+        counts = {path: _counts(emulator, path) for path in workspace_paths(emulator)}
+        return JSONResponse(
+            {
+                "workspace": emulator.config.workspace,
+                "resources": counts[emulator.config.workspace_path],
+                "workspaces": counts,
+            }
+        )
 
     @control(router, "Control_Reset", "POST", "/reset")
     async def reset(request: Request) -> Response:
@@ -76,6 +79,11 @@ def register(router: Router) -> None:
     _register_quotas(router)
     control_faults.register(router)
     control_transitions.register(router)
+
+
+def _counts(emulator: Emulator, workspace: str) -> dict[str, int]:
+    kinds = ("computes", "jobs", "data", "models", "onlineEndpoints")
+    return {kind: len(emulator.store.children(f"{workspace}/{kind}")) for kind in kinds}
 
 
 def _register_events(router: Router) -> None:

@@ -38,10 +38,9 @@ def register(router: Router) -> None:
         router.operation(name, method, f"{_API}/{path}")(_handler(function))
 
 
-def registry_address(emulator: "Emulator") -> str:
-    """Where the MLflow of a job finds the registry, with azureml-mlflow or without."""
-    config = emulator.config
-    return f"https://{config.api_host}/mlflow/v2.0{IN_JOB}{config.workspace_path}"
+def registry_address(emulator: "Emulator", workspace: str) -> str:
+    """Where the MLflow of a job finds its workspace's registry, with azureml-mlflow or without."""
+    return f"https://{emulator.config.api_host}/mlflow/v2.0{IN_JOB}{workspace}"
 
 
 def _handler(function: Any) -> Handler:

@@ -9,6 +9,7 @@ from emulator import registry_wire
 from emulator.http import AzureError, Router, emulator_of, json_body
 from emulator.registry import KINDS as FOLDER_KINDS
 from emulator.registry import NAME, Asset
+from emulator.registry_files import with_files
 from emulator.registry_store import REGISTRY, find_registry
 from emulator.resource_manager import asset_versions, curated_environments
 from emulator.resource_manager.asset_kinds import (
@@ -178,7 +179,8 @@ def _register_versions(router: Router, kind: Kind, base: str) -> None:
 
     @router.operation(f"{operation}_List", "GET", base)
     async def list_versions(request: Request) -> Response:
-        found = versions(registry_of(request), kind, request.path_params["name"])
+        place, name = registry_of(request), request.path_params["name"]
+        found = await with_files(place, kind, name, versions(place, kind, name))
         return listing(request, chosen(request, found), page=PAGE)
 
     @router.operation(f"{operation}_Get", "GET", base + "/{version}")
@@ -188,7 +190,8 @@ def _register_versions(router: Router, kind: Kind, base: str) -> None:
         found = find_version(place, kind, name, version)
         if found is None:
             raise missing_version(kind, place, name, version)
-        return JSONResponse(found)
+        (answer,) = await with_files(place, kind, name, [found])
+        return JSONResponse(answer)
 
     @router.operation(f"{operation}_CreateOrUpdate", "PUT", base + "/{version}")
     async def put_version(request: Request) -> Response:

@@ -23,6 +23,9 @@ _WORKSPACE = re.compile(
 )
 _SHORT = re.compile(r"(?:azureml:)?([^:/@]+)(?::|@)([^:/@]+)")
 _FEW = " The local Azure ML holds few of the components of the registry in the cloud."
+_DATA_TRANSFERS = frozenset(
+    {"export_data_database", "import_data_database", "import_data_file_system"}
+)
 _MOVING = frozenset({"latest", "azureml_default"})
 
 
@@ -88,6 +91,12 @@ def _from_registry(emulator: "Emulator", registry: str, name: str, version: str)
         spec = emulator.registry.component(name, wanted)
         code = emulator.registry.component_code(name, str(spec.get("version", version)))
     except (KeyError, FileNotFoundError) as error:
+        if name in _DATA_TRANSFERS:
+            raise AzureError(
+                501,
+                "OperationNotSupported",
+                f"The local Azure ML does not emulate data transfer: {name} cannot run here.",
+            ) from error
         raise _not_found(f"registries/{registry}", name, version) from error
     number = spec.get("version", version)
     identifier = f"azureml://registries/{registry}/components/{name}/versions/{number}"

@@ -190,10 +190,26 @@ def _mlflow(runner: "JobRunner", job: StepJob) -> dict[str, str]:
     return {
         "MLFLOW_TRACKING_URI": emulator.tracking.url,
         # What is registered is a model of the workspace, not of the tracking server.
-        "MLFLOW_REGISTRY_URI": registry_address(emulator),
+        "MLFLOW_REGISTRY_URI": registry_address(emulator, workspace_of_job(job.path)),
         "MLFLOW_TRACKING_TOKEN": emulator.tokens.issue(MANAGEMENT[0], client, _TOKEN_SECONDS),
         "MLFLOW_RUN_ID": job.name,
         "MLFLOW_EXPERIMENT_NAME": job.experiment,
+    }
+
+
+def _workspace(runner: "JobRunner", job: StepJob) -> dict[str, str]:
+    """What names the workspace that the job is in, also for a client that the step makes."""
+    path = workspace_of_job(job.path)
+    _, _, subscription, _, group, *_, name = path.split("/")
+    workspace = runner.emulator.store.get(path) or {"properties": {}}
+    return {
+        "AZUREML_SUBSCRIPTION_ID": subscription,
+        "AZUREML_RESOURCE_GROUP": group,
+        "AZUREML_WORKSPACE_NAME": name,
+        "AZUREML_ARM_SUBSCRIPTION": subscription,
+        "AZUREML_ARM_RESOURCEGROUP": group,
+        "AZUREML_ARM_WORKSPACE_NAME": name,
+        "AZUREML_WORKSPACE_ID": str(workspace["properties"].get("workspaceId") or ""),
     }
 
 
@@ -204,15 +220,12 @@ def _variables(
     config = emulator.config
     ours = {
         **config.client_environment(),
+        **_workspace(runner, job),
         **(_mlflow(runner, job) if emulator.tracking.is_installed else {}),
         "AZUREML_RUN_ID": job.name,
         "AZUREML_ROOT_RUN_ID": job.root,
         "AZUREML_EXPERIMENT_NAME": job.experiment,
-        "AZUREML_ARM_SUBSCRIPTION": config.subscription,
-        "AZUREML_ARM_RESOURCEGROUP": config.resource_group,
-        "AZUREML_ARM_WORKSPACE_NAME": config.workspace,
         "AZUREML_ARM_PROJECT_NAME": job.experiment,
-        "AZUREML_WORKSPACE_ID": config.workspace_id,
         "AZUREML_SERVICE_ENDPOINT": f"https://{config.api_host}",
     }
     paths = {f"AZURE_ML_INPUT_{name}": text for name, text in files.items() if text is not None}

@@ -18,6 +18,7 @@ from emulator.resource_manager.instance_power import (
 )
 from emulator.resource_manager.nodes import count_nodes
 from emulator.resource_manager.resources import found, workspace_path
+from emulator.resource_manager.sizes import find_size
 from emulator.scheduling.triggers import spelt
 from emulator.store import Resource
 
@@ -43,6 +44,17 @@ def register(router: Router) -> None:
     @router.operation("Compute_Restart", "POST", compute + "/restart")
     async def restart(request: Request) -> Response:
         return _asked(request, "Restart")
+
+    @router.operation("Compute_Resize", "POST", compute + "/resize")
+    async def resize(request: Request) -> Response:
+        size = find_size(str((await json_body(request)).get("targetVMSize") or ""))
+        if size is None:
+            raise AzureError(
+                400,
+                "InvalidPropertyValue",
+                "targetVMSize must be one of the sizes of virtual machines of this region.",
+            )
+        return _asked(request, "Resize", vmSize=size.name)
 
     @router.operation("Compute_EnableSso", "POST", compute + "/enableSso")
     async def enable_sso(request: Request) -> Response:
@@ -166,7 +178,7 @@ def check_target(compute: Resource) -> None:
         )
 
 
-def _asked(request: Request, operation: str) -> Response:
+def _asked(request: Request, operation: str, **changes: str) -> Response:
     path = f"{workspace_path(request)}/computes/{request.path_params['name']}"
     emulator = emulator_of(request)
     compute = found(emulator.store, path, f"Compute with name {request.path_params['name']}")
@@ -178,7 +190,7 @@ def _asked(request: Request, operation: str) -> Response:
             f"Operation {operation} is not supported for compute {compute['name']} of type {kind}; "
             f"it is for computes of type {KIND}.",
         )
-    begun = power(emulator, path, operation) or emulator.operations.begin(None)
+    begun = power(emulator, path, operation, **changes) or emulator.operations.begin(None)
     headers = emulator.operations.headers(begun, location=True)
     return Response(status_code=202, headers=headers)
 

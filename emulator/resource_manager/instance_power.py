@@ -1,4 +1,4 @@
-"""Compute instances start, stop and restart: by hand, by their schedules, and when idle."""
+"""Compute instances start, stop and are resized: by hand, by their schedules, and when idle."""
 
 import logging
 from collections.abc import Mapping
@@ -24,10 +24,16 @@ _POWER = {
     "Start": ("Starting", "Running", ("Stopped",)),
     "Stop": ("Stopping", "Stopped", ("Running",)),
     "Restart": ("Restarting", "Running", ("Running",)),
+    "Resize": ("Resizing", "Stopped", ("Stopped",)),
 }
 """By operation: the state meanwhile, the state after it, and those before it."""
 
-_BEFORE = {"Starting": "Stopped", "Stopping": "Running", "Restarting": "Running"}
+_BEFORE = {
+    "Starting": "Stopped",
+    "Stopping": "Running",
+    "Restarting": "Running",
+    "Resizing": "Stopped",
+}
 
 
 def last_operation(name: str, status: str, by: str, time: str) -> dict[str, Any]:
@@ -50,9 +56,12 @@ def schedule_trigger(schedule: Mapping[str, Any]) -> Trigger:
     return read_trigger({"triggerType": kind, **body}, CLOCK.now())
 
 
-def power(emulator: "Emulator", path: str, operation: str, by: str = "User") -> str | None:
+def power(
+    emulator: "Emulator", path: str, operation: str, by: str = "User", **changes: str
+) -> str | None:
     """Begin to start, stop or restart an instance; gives the operation, None for nothing to do.
 
+    `changes` are properties that it has when it ends well: the size, of one that is resized.
     Raises AzureError 409 while another operation is under way.
     """
     compute = found(emulator.store, path, f"Compute with name {path.rpartition('/')[2]}")
@@ -74,7 +83,8 @@ def power(emulator: "Emulator", path: str, operation: str, by: str = "User") -> 
             await emulator.transitions.enter("computes", during, compute["name"])
             if failure := emulator.transitions.failure("computes", compute["name"]):
                 raise AzureError(400, failure.code, failure.message)
-            if operation == "Start":
+            if operation in ("Start", "Resize"):
+                compute["properties"]["properties"] |= changes
                 check_quota(emulator, compute)
         except AzureError:
             _set(
@@ -84,7 +94,8 @@ def power(emulator: "Emulator", path: str, operation: str, by: str = "User") -> 
                 last_operation(operation, f"{operation}Failed", by, timestamp()),
             )
             raise
-        _set(emulator, path, after, last_operation(operation, "Succeeded", by, timestamp()))
+        last = last_operation(operation, "Succeeded", by, timestamp())
+        _set(emulator, path, after, last, **changes)
         _plan_idle(emulator, path)
 
     return emulator.operations.begin(work())
@@ -129,10 +140,14 @@ def recover(emulator: "Emulator", compute: Resource) -> None:
     plan(emulator, compute["id"])
 
 
-def _set(emulator: "Emulator", path: str, state: str, last: dict[str, Any]) -> None:
+def _set(emulator: "Emulator", path: str, state: str, last: dict[str, Any], **changes: str) -> None:
     compute = emulator.store.get(path)
     if compute is not None:
-        compute["properties"]["properties"] |= {"state": state, "lastOperation": last}
+        compute["properties"]["properties"] |= {
+            "state": state,
+            "lastOperation": last,
+            **changes,
+        }
         emulator.store.put(path, compute)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 _CHANGEABLE = ("displayName", "description", "tags", "properties", "isArchived")
 _READ_ONLY = ("status",)
+SCHEDULE_PROPERTY = "azureml.scheduleId"
+"""The property of a job that names the schedule which started it."""
 
 
 def register(router: Router) -> None:
@@ -180,7 +182,7 @@ def _definition(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_wanted(request: Request, job: Resource) -> bool:
-    """Whether a list shows a job: the list view, type and tag filters, no steps of others."""
+    """Whether a list shows a job: the list view and the filters, no steps of others."""
     query = request.query_params
     properties = job["properties"]
     if "azureml.parentrunid" in properties["properties"]:
@@ -190,6 +192,12 @@ def _is_wanted(request: Request, job: Resource) -> bool:
         return False
     kind = query.get("jobType")
     if kind and kind.lower() != str(properties["jobType"]).lower():
+        return False
+    by = properties["properties"].get(SCHEDULE_PROPERTY)
+    if (schedule := query.get("scheduleId")) and by != schedule.rpartition("/")[2]:
+        return False
+    scheduled = query.get("scheduled", "").lower()
+    if scheduled in ("true", "false") and (by is not None) != (scheduled == "true"):
         return False
     for wanted in filter(None, (query.get("tag") or "").split(",")):
         key, equals, value = wanted.partition("=")
@@ -202,14 +210,18 @@ def _job(request: Request) -> Resource:
     name = request.path_params["name"]
     job = emulator_of(request).store.get(f"{workspace_path(request)}/jobs/{name}")
     if job is None:
-        raise AzureError(
-            404,
-            "UserError",
-            f"Job {name} not found.",
-            inner=("NotFound", "JobNotFound"),
-            parameters=("Job {jobId} not found.", {"jobId": name}),
-        )
+        raise not_found(name)
     return job
+
+
+def not_found(name: str) -> AzureError:
+    return AzureError(
+        404,
+        "UserError",
+        f"Job {name} not found.",
+        inner=("NotFound", "JobNotFound"),
+        parameters=("Job {jobId} not found.", {"jobId": name}),
+    )
 
 
 def _accepted(emulator: "Emulator", operation: str) -> Response:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from emulator.http import AzureError, Router, emulator_of, json_body, request_id, timestamp
+from emulator.resource_manager.dependents import KINDS
 from emulator.resource_manager.resources import properties_of
 from emulator.resource_manager.workspaces import put_workspace
 from emulator.store import Resource
@@ -18,13 +19,6 @@ _DEPLOYMENT = (
     "/providers/Microsoft.Resources/deployments/{deployment}"
 )
 _WORKSPACE = "Microsoft.MachineLearningServices/workspaces"
-_NAMESPACES = (
-    "Microsoft.Insights/components",
-    "Microsoft.KeyVault/vaults",
-    "Microsoft.OperationalInsights/workspaces",
-    "Microsoft.ContainerRegistry/registries",
-    "Microsoft.Storage/storageAccounts",
-)
 _PROPERTIES = {
     "friendlyName": "friendlyName",
     "description": "description",
@@ -35,6 +29,8 @@ _PROPERTIES = {
     "serverless_compute_settings": "serverlessComputeSettings",
 }
 """The template's parameters that a workspace's properties are."""
+_OPTIONS = ("keyVault", "applicationInsights", "containerRegistry")
+"""What the template makes beside a workspace, or finds."""
 _BOOLEANS = {"confidential_data": "hbiWorkspace", "enable_data_isolation": "enableDataIsolation"}
 
 
@@ -50,33 +46,6 @@ def register(router: Router) -> None:
     @router.operation("DeploymentOperations_List", "GET", short + "/operations")
     async def list_operations(request: Request) -> Response:
         return JSONResponse({"value": [_operation(_deployment(request))]})
-
-    for namespace in _NAMESPACES:
-        _register_by_name(router, namespace)
-
-
-def _register_by_name(router: Router, namespace: str) -> None:
-    """Resources of other providers have a name in a workspace, and nothing behind it."""
-    path = (
-        "/subscriptions/{subscription}/resourceGroups/{resource_group}"
-        f"/providers/{namespace}/{{resource}}"
-    )
-
-    @router.operation("Resources_GetById", "GET", path)
-    async def get_by_id(request: Request) -> Response:
-        return JSONResponse(
-            {
-                "id": request.url.path,
-                "name": request.path_params["resource"],
-                "type": namespace,
-                "location": emulator_of(request).config.location,
-                "properties": {},
-            }
-        )
-
-    @router.operation("Resources_DeleteById", "DELETE", path)
-    async def delete_by_id(request: Request) -> Response:
-        return Response(status_code=204)
 
 
 async def _deploy(request: Request) -> Response:
@@ -94,7 +63,9 @@ async def _deploy(request: Request) -> Response:
     pairs = parameters.items() if isinstance(parameters, dict) else ()
     given = {name: p.get("value") for name, p in pairs if isinstance(p, dict)}
     path = _workspace_path(request, str(given.get("workspaceName")))
-    put_workspace(request, path, _workspace(given), _properties(request, given))
+    properties = _properties(request, given)
+    put_workspace(request, path, _workspace(given), properties)
+    made = [path, *_made(properties, given)]
     resource: Resource = {
         "id": request.url.path,
         "name": request.path_params["deployment"],
@@ -105,7 +76,7 @@ async def _deploy(request: Request) -> Response:
             "timestamp": timestamp(),
             "duration": "PT0S",
             "mode": "Incremental",
-            "outputResources": [{"id": path}],
+            "outputResources": [{"id": each} for each in made],
         },
     }
     emulator_of(request).store.put(request.url.path, resource)
@@ -124,19 +95,26 @@ def _properties(request: Request, given: dict[str, Any]) -> dict[str, Any]:
     properties = {target: given[name] for name, target in _PROPERTIES.items() if given.get(name)}
     for name, target in _BOOLEANS.items():
         properties[target] = str(given.get(name)).lower() == "true"
-    for option, kind, target in (
-        ("keyVault", "Microsoft.KeyVault/vaults", "keyVault"),
-        ("applicationInsights", "Microsoft.Insights/components", "applicationInsights"),
-        ("containerRegistry", "Microsoft.ContainerRegistry/registries", "containerRegistry"),
-    ):
+    for option in _OPTIONS:
         if given.get(f"{option}Option") != "none" and given.get(f"{option}Name"):
             subscription = request.path_params["subscription"]
             group = given.get(f"{option}ResourceGroupName") or request.path_params["resource_group"]
-            properties[target] = (
+            properties[option] = (
                 f"/subscriptions/{subscription}/resourceGroups/{group}"
-                f"/providers/{kind}/{given[f'{option}Name']}"
+                f"/providers/{KINDS[option]}/{given[f'{option}Name']}"
             )
     return properties
+
+
+def _made(properties: dict[str, Any], given: dict[str, Any]) -> list[str]:
+    """The ids of what the template makes beside the workspace: all that is not there yet."""
+    made = [
+        properties[option]
+        for option in _OPTIONS
+        if properties.get(option) and given.get(f"{option}Option") != "existing"
+    ]
+    logs = given.get("logAnalyticsArmId")
+    return [*made, str(logs)] if logs and properties.get("applicationInsights") in made else made
 
 
 def _workspace_path(request: Request, name: str) -> str:

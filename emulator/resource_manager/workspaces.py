@@ -1,5 +1,6 @@
 """Workspaces: the configured one, and those that clients make beside it."""
 
+import asyncio
 import re
 import uuid
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from emulator.config import Config
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.operations import Operations
 from emulator.resource_manager.datastores import create_system_datastores
+from emulator.resource_manager.dependents import KINDS, remember, take_storage
+from emulator.resource_manager.diagnosis import diagnose
 from emulator.resource_manager.resources import (
     envelope,
     found,
@@ -77,12 +80,18 @@ def put_workspace(
         return _changed(store, old, body, properties), False
     guid = str(uuid.uuid4())
     workspace = _resource(config, store, path, guid, body, properties)
-    container = f"azureml-blobstore-{guid}"
+    container = _container(guid)
     emulator.blobs.create_container(container)
     store.put(path, workspace)
     create_system_datastores(config, store, path, container)
     store.document("workspaces").put(path.lower(), path)
+    remember(emulator, workspace)
     return workspace, True
+
+
+def _container(guid: str) -> str:
+    """The container of a workspace's default datastore."""
+    return f"azureml-blobstore-{guid}"
 
 
 def _check_kind(kind: str) -> None:
@@ -120,10 +129,10 @@ def _resource(
 
 
 def _service_properties(config: Config, path: str, guid: str) -> dict[str, Any]:
-    group = path.partition("/providers/")[0]
+    group, name = path.partition("/providers/")[0], path.rpartition("/")[2]
     own = f"/subscriptions/{config.subscription}/resourceGroups/{config.resource_group}"
     return {
-        "friendlyName": path.rpartition("/")[2],
+        "friendlyName": name,
         "description": "",
         "workspaceId": guid,
         "provisioningState": "Succeeded",
@@ -131,8 +140,8 @@ def _service_properties(config: Config, path: str, guid: str) -> dict[str, Any]:
         "discoveryUrl": f"https://{config.api_host}/discovery",
         "mlFlowTrackingUri": f"azureml://{config.api_host}/mlflow/v1.0{path}",
         "storageAccount": f"{own}/providers/Microsoft.Storage/storageAccounts/{config.account}",
-        "keyVault": f"{group}/providers/Microsoft.KeyVault/vaults/local",
-        "applicationInsights": f"{group}/providers/Microsoft.Insights/components/local",
+        "keyVault": f"{group}/providers/{KINDS['keyVault']}/{name}",
+        "applicationInsights": f"{group}/providers/{KINDS['applicationInsights']}/{name}",
         "hbiWorkspace": False,
         "publicNetworkAccess": "Enabled",
         "v1LegacyMode": False,
@@ -164,22 +173,9 @@ def register(router: Router) -> None:
         return Response(status_code=200)
 
     @router.operation("Workspaces_Diagnose", "POST", WORKSPACE + "/diagnose")
-    async def diagnose(request: Request) -> Response:
-        workspace_path(request)
-        return JSONResponse({"value": {key: [] for key in _DIAGNOSED}})
-
-
-_DIAGNOSED = (
-    "userDefinedRouteResults",
-    "networkSecurityRuleResults",
-    "resourceLockResults",
-    "dnsResolutionResults",
-    "storageAccountResults",
-    "keyVaultResults",
-    "containerRegistryResults",
-    "applicationInsightsResults",
-    "otherResults",
-)
+    async def diagnose_workspace(request: Request) -> Response:
+        emulator, path = emulator_of(request), workspace_path(request)
+        return JSONResponse({"value": diagnose(emulator, found(emulator.store, path, path))})
 
 
 async def _list_all(request: Request) -> Response:
@@ -228,7 +224,8 @@ def _changed(
 async def _delete(request: Request) -> Response:
     emulator = emulator_of(request)
     path = request.url.path.rstrip("/")
-    if emulator.store.get(path) is None:
+    workspace = emulator.store.get(path)
+    if workspace is None:
         return Response(status_code=204)
     if path.lower() == emulator.config.workspace_path.lower():
         raise AzureError(
@@ -241,6 +238,9 @@ async def _delete(request: Request) -> Response:
         await emulator.deployments.stop_one(deployment["id"])
     for job in emulator.store.children(f"{path}/jobs"):
         emulator.jobs.forget(job["id"])
+    container = _container(workspace["properties"]["workspaceId"])
+    if take_storage(emulator) and emulator.blobs.has_container(container):
+        await asyncio.to_thread(emulator.blobs.delete_container, container)
     emulator.store.delete(path)
     emulator.store.document("workspaces").delete(path.lower())
     operations = emulator.operations

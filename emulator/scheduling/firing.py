@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emulator.compute.children import default_output, services
 from emulator.http import AzureError
 from emulator.resource_manager import jobs
+from emulator.resource_manager.jobs import SCHEDULE_PROPERTY
 from emulator.resource_manager.resources import envelope
 from emulator.store import Resource
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from emulator.core import Emulator
 
 _log = logging.getLogger(__name__)
-
-SCHEDULE_PROPERTY = "azureml.scheduleId"
-"""The property of a job that names the schedule which started it."""
 
 _OF_A_RUN = ("status", "services", "sourceJobId")
 _MERGED = ("inputs", "outputs", "tags", "properties", "settings")
@@ -115,7 +113,7 @@ def _source(emulator: "Emulator", schedule: Resource, reference: str) -> dict[st
     name = reference.removeprefix("azureml:").rpartition("/")[2]
     job = emulator.store.get(_job_path(schedule, name))
     if job is None:
-        raise AzureError(404, "UserError", f"Job {name} not found.")
+        raise jobs.not_found(name)
     properties: dict[str, Any] = copy.deepcopy(job["properties"])
     outputs = {
         key: {k: v for k, v in output.items() if k != "uri" or f"/{name}/" not in str(v) + "/"}

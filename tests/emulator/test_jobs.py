@@ -142,6 +142,11 @@ def test_lists_show_root_jobs_by_type_and_tag_newest_first(tmp_path: Path) -> No
         assert await names(tag="owner") == ["c", "p"]
         assert await names(tag="owner=me,kind=p") == ["p"]
         assert await names(tag="owner=you") == []
+        by = {"properties": {"azureml.scheduleId": "daily"}}
+        await client.put(f"{url}/s", json={"properties": command_job("true") | by})
+        assert await names(scheduleId="daily") == await names(scheduled="true") == ["s"]
+        assert await names(scheduleId="hourly") == []
+        assert await names(scheduled="false") == ["c", "p"]
 
     on_the_wire(tmp_path, scenario)
 
@@ -166,7 +171,12 @@ def test_cancel_and_delete(tmp_path: Path) -> None:
         assert (await client.delete(f"{url}/long")).status_code == 202
         gone = await client.get(f"{url}/long")
         assert gone.status_code == 404
-        assert gone.json()["error"]["message"] == "Job long not found."
+        error = gone.json()["error"]
+        assert error["message"] == "Job long not found."
+        told = {fact["type"]: fact["info"]["value"] for fact in error["additionalInfo"]}
+        assert told["InnerError"]["innerError"]["code"] == "JobNotFound"
+        assert told["MessageFormat"] == "Job {jobId} not found."
+        assert told["MessageParameters"] == {"jobId": "long"}
         assert (await client.delete(f"{url}/long")).status_code == 204
 
     on_the_wire(tmp_path, scenario)

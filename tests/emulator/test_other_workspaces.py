@@ -38,7 +38,9 @@ def test_a_job_reads_and_writes_in_its_own_workspace(tmp_path: Path) -> None:
         cluster = {"computeType": "AmlCompute", "properties": {"scaleSettings": {}}}
         put(place, f"{workspace}/computes/only-here", {"properties": cluster})
         job = command_job(
-            "cat ${{inputs.a}} ${{inputs.b}} ${{inputs.c}} > ${{outputs.out}}/all.txt",
+            "cat ${{inputs.a}} ${{inputs.b}} ${{inputs.c}} > ${{outputs.out}}/all.txt; "
+            "echo $AZUREML_ARM_WORKSPACE_NAME $AZUREML_WORKSPACE_NAME $AZUREML_WORKSPACE_ID "
+            "> ${{outputs.out}}/where.txt",
             computeId="only-here",
             inputs={
                 "a": {"jobInputType": "uri_file", "uri": uri},
@@ -52,6 +54,8 @@ def test_a_job_reads_and_writes_in_its_own_workspace(tmp_path: Path) -> None:
         assert run["status"] == "Completed", run["error"]
         written = place.blobs.read_bytes("second", "azureml/there/out/all.txt")
         assert written == b"of the second" * 3
+        where = place.blobs.read_bytes("second", "azureml/there/out/where.txt").split()
+        assert where == [b"local-two", b"local-two", b"1" * 8 + b"-1111-1111-1111-" + b"1" * 12]
         made = place.store.get(f"{workspace}/data/made/versions/1")
         assert made is not None
         assert "/workspaces/local-two/datastores/" in made["properties"]["dataUri"]

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
+from emulator.blob_store import BlobStore
 from emulator.http import AzureError, Router
 from emulator.registry import ASSETS, AssetNotFound, Registry
 from emulator.registry_service import register
@@ -58,7 +59,8 @@ def client(extra: Path, tmp_path: Path) -> TestClient:
     )
     store = Store(tmp_path / "store.sqlite")
     registry = Registry([ASSETS, extra])
-    app.state.emulator = SimpleNamespace(registry=registry, config=config, store=store)
+    blobs = BlobStore(tmp_path / "blobs", "localstorage", "a2V5", store.document("blobs"))
+    app.state.emulator = SimpleNamespace(registry=registry, config=config, store=store, blobs=blobs)
     return TestClient(app, base_url="https://eastus.api.azureml.ms")
 
 
@@ -239,6 +241,25 @@ def test_the_sdk_reads_models(registry_client: "MLClient") -> None:
     assert model.tags["license"] == "mit"
     names = {item.name for item in registry_client.models.list()}
     assert {"Phi-3-mini-4k-instruct", "Phi-4"} <= names
+
+
+def test_the_sdk_downloads_a_model(registry_client: "MLClient", tmp_path: Path) -> None:
+    registry_client.models.download("Phi-3-mini-4k-instruct", "15", tmp_path)
+    (found,) = tmp_path.rglob("MLmodel")
+    held = Registry().model_folder("Phi-3-mini-4k-instruct", "15")
+    assert found.read_bytes() == (held / "MLmodel").read_bytes()
+    names = {str(file.relative_to(held)) for file in held.rglob("*") if file.is_file()}
+    assert {
+        str(f.relative_to(found.parent)) for f in found.parent.rglob("*") if f.is_file()
+    } == names
+
+
+def test_a_changed_folder_is_published_again(client: TestClient, extra: Path) -> None:
+    weights = add_model(extra, "own", "1")
+    first = get(client, "/models/own/versions/1")["properties"]["modelUri"]
+    assert first == get(client, "/models/own/versions")["value"][0]["properties"]["modelUri"]
+    (weights / "more.json").write_text("{}")
+    assert get(client, "/models/own/versions/1")["properties"]["modelUri"] != first
 
 
 def test_system_metadata_passes_through_the_sdk(registry_client: "MLClient") -> None:

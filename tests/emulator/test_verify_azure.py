@@ -55,7 +55,9 @@ def _content(azure: RunningEmulator) -> set[str]:
         f"/Microsoft.MachineLearningServices/workspaces/{names['AZUREML_WORKSPACE_NAME']}"
     )
     blobs = azure.state / "blobs"
-    found = {str(file.relative_to(blobs)) for file in blobs.rglob("*") if file.is_file()}
+    containers = (c for c in blobs.iterdir() if c.name != "azureml-registry")  # the registry's own
+    files = (file for container in containers for file in container.rglob("*") if file.is_file())
+    found = {str(file.relative_to(blobs)) for file in files}
     with closing(_client(azure)) as client:
         for kind in _LISTS:
             answer = client.get(f"{base}/{kind}", params={"listViewType": "All"})

@@ -1,5 +1,6 @@
 """The workspace, its datastores and its computes, through the unmodified SDK."""
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from tests.emulator.running import RunningEmulator
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
+
+    from emulator.control_client import Control
 
 
 def test_workspace_and_default_datastore(ml_client: "MLClient") -> None:
@@ -85,12 +88,7 @@ def test_exhausted_quota_refuses_a_dedicated_cluster_and_not_a_low_priority_one(
 
 
 def test_an_operation_that_is_not_emulated_says_so_by_name(emulator: RunningEmulator) -> None:
-    token = DefaultAzureCredential().get_token("https://management.azure.com/.default").token
-    answer = requests.post(
-        "https://management.azure.com/subscriptions/x/somethingElse",
-        headers={"Authorization": f"Bearer {token}"},
-        timeout=10,
-    )
+    answer = _ask("POST", "/subscriptions/x/somethingElse")
     assert answer.status_code == 501
     assert "POST /subscriptions/x/somethingElse" in answer.json()["error"]["message"]
 
@@ -119,11 +117,87 @@ def test_a_second_workspace_has_assets_of_its_own(
     assert "/workspaces/second/datastores/" in str(second.data.create_or_update(data).path)
     with pytest.raises(ResourceNotFoundError):
         ml_client.data.get("apart", version="1")
+    container = str(second.datastores.get_default().container_name)
+    assert (emulator.state / "blobs" / container).exists()
     made.description = "changed"
     assert ml_client.workspaces.begin_update(made).result().description == "changed"
+    assert _status(made.key_vault) == _status(made.application_insights) == 200
+    logs = _ask("GET", made.application_insights).json()["properties"]["WorkspaceResourceId"]
     ml_client.workspaces.begin_delete("second", delete_dependent_resources=True).result()
+    for gone in (made.key_vault, made.application_insights, logs):
+        assert _status(gone) == 404
+    assert not (emulator.state / "blobs" / container).exists()
     with pytest.raises(ResourceNotFoundError, match="ARMResourceNotFoundFix"):
         ml_client.workspaces.get("second")
+
+
+def test_what_a_workspace_depends_on_is_there_until_it_is_deleted(
+    emulator: RunningEmulator, ml_client: "MLClient"
+) -> None:
+    path = str(ml_client.workspaces.get(ml_client.workspace_name).id)
+    other = f"{path}-deps"
+    _ask("PUT", other, {"properties": {}})
+    vault = _ask("GET", other).json()["properties"]["keyVault"]
+    assert _status(vault) == 200
+    unknown = _ask("GET", f"{vault}-unknown")
+    assert unknown.status_code == 404
+    assert unknown.json()["error"]["code"] == "ResourceNotFound"
+    assert _ask("DELETE", f"{vault}-unknown").status_code == 204
+    well = ml_client.workspaces.begin_diagnose(f"{ml_client.workspace_name}-deps").result()
+    assert well is not None
+    assert well.key_vault_results == well.storage_account_results == well.other_results == []
+    assert _ask("DELETE", vault).status_code == 200
+    assert _status(vault) == 404
+    (container,) = (
+        d["properties"]["containerName"]
+        for d in _ask("GET", f"{other}/datastores?isDefault=true").json()["value"]
+    )
+    (emulator.state / "blobs" / container).rmdir()
+    ill = ml_client.workspaces.begin_diagnose(f"{ml_client.workspace_name}-deps").result()
+    assert ill is not None
+    (lost,) = ill.key_vault_results or [None]
+    assert lost is not None
+    assert (lost.code, lost.level) == ("KeyVaultNotFound", "Error")
+    assert vault in str(lost.message)
+    (empty,) = ill.storage_account_results or [None]
+    assert empty is not None
+    assert container in str(empty.message)
+    _ask("DELETE", other)
+    _ask("PUT", other, {"properties": {}})
+    assert _status(vault) == 200
+    _ask("DELETE", other)
+    assert _status(vault) == 404
+
+
+def test_the_hour_s_requests_are_counted(ml_client: "MLClient", control: "Control") -> None:
+    path = str(ml_client.workspaces.get(ml_client.workspace_name).id)
+    reads = "x-ms-ratelimit-remaining-subscription-reads"
+    first, second = (int(_ask("GET", path).headers[reads]) for _ in range(2))
+    assert first - second == 1
+    writes = _ask("POST", f"{path}/resyncKeys").headers
+    assert reads not in writes
+    assert int(writes["x-ms-ratelimit-remaining-subscription-writes"]) < 1200
+    control.advance(3600)
+    assert int(_ask("GET", path).headers[reads]) == 11999
+
+
+def _ask(method: str, path: str, body: dict[str, Any] | None = None) -> requests.Response:
+    return requests.request(
+        method,
+        f"https://management.azure.com{path}",
+        json=body,
+        headers={"Authorization": f"Bearer {_token()}"},
+        timeout=10,
+    )
+
+
+@cache
+def _token() -> str:
+    return DefaultAzureCredential().get_token("https://management.azure.com/.default").token
+
+
+def _status(path: str | None) -> int:
+    return _ask("GET", str(path)).status_code
 
 
 def test_the_configured_workspace_stays(ml_client: "MLClient") -> None:
