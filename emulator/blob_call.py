@@ -29,6 +29,11 @@ class Call:
     name: str
     query: dict[str, str]
 
+    @property
+    def key(self) -> str:
+        """The blob's name in its account."""
+        return f"{self.container}/{self.name}"
+
     def blob(self) -> Blob:
         """The blob that the call is about; 404 when there is none."""
         blob = self.store.get(self.container, self.name)

@@ -5,18 +5,18 @@ something else wrote or changed has no such document, or a stale one: it is then
 defaults, derived from the file itself.
 """
 
-import hashlib
 import mimetypes
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from emulator.blob_blocks import Blocks
 from emulator.blob_descriptions import Descriptions
 from emulator.blob_names import names_a_file, walk
 from emulator.blob_signatures import service_sas
@@ -25,7 +25,6 @@ from emulator.store import Document
 
 _CONTAINER = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
 _LONGEST_NAME = 1024
-_CHUNK = 1 << 20
 
 
 class BlobError(Exception):
@@ -72,10 +71,11 @@ class BlobStore:
         self._descriptions = Descriptions(metadata)
         # No container can have these names.
         self._uploads = root / ".uploads"
-        self._blocks = root / ".blocks"
+        blocks = root / ".blocks"
+        self.blocks = Blocks(blocks)
         # What was uploaded when an earlier life ended never became a blob.
         shutil.rmtree(self._uploads, ignore_errors=True)
-        for folder in (self._uploads, self._blocks):
+        for folder in (self._uploads, blocks):
             folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, container: str, name: str = "") -> Path:
@@ -246,32 +246,13 @@ class BlobStore:
         base = self.path(container, folder)
         return walk(base, f"{folder}/" if folder else "", prefix, after, bool(delimiter))
 
-    def block_file(self, container: str, name: str, block: bytes) -> Path:
-        """Where one uncommitted block of a blob is kept."""
-        return self._block_folder(container, name) / block.hex()
-
-    def join_blocks(self, container: str, name: str, blocks: Iterable[bytes]) -> Path:
-        """Put blocks together in a new file. Can take seconds."""
-        file = self.new_file()
-        with file.open("wb") as joined:
-            for block in blocks:
-                with self.block_file(container, name, block).open("rb") as part:
-                    shutil.copyfileobj(part, joined, _CHUNK)
-        return file
-
-    def drop_blocks(self, container: str, name: str) -> None:
-        shutil.rmtree(self._block_folder(container, name), ignore_errors=True)
-
-    def _block_folder(self, container: str, name: str) -> Path:
-        return self._blocks / hashlib.sha256(f"{container}/{name}".encode()).hexdigest()
-
     def clear(self) -> None:
         """Delete every container, blob and unfinished upload."""
         self._descriptions.delete_below("")
         for folder in self.root.iterdir():
             shutil.rmtree(folder, ignore_errors=True)
-        for folder in (self._uploads, self._blocks):
-            folder.mkdir(parents=True, exist_ok=True)
+        self._uploads.mkdir(parents=True, exist_ok=True)
+        self.blocks.clear()
 
 
 def _time(text: str | None) -> datetime | None:

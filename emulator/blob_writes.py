@@ -10,10 +10,12 @@ from pathlib import Path
 
 from starlette.responses import Response
 
+from emulator.blob_blocks import Place, join
 from emulator.blob_call import CONTENT_HEADERS, Call, http_date
 from emulator.blob_store import Blob, BlobError
 
-_BUFFER = 4 << 20
+_HELD = 4 << 20
+_MOST_CHUNKS = 512
 _LONGEST_BLOCK_LIST = 8 << 20
 
 
@@ -42,29 +44,28 @@ async def put_blob(call: Call) -> Response:
         )
     file = call.store.new_file()
     try:
-        digest = await _receive(call, file)
+        digest = await _receive(call, Place(file, 0))
         call.check_write()
         blob = call.store.commit(
             call.container, call.name, file, _headers(call, digest), call.metadata()
         )
     finally:
         file.unlink(missing_ok=True)
-    call.store.drop_blocks(call.container, call.name)
+    call.store.blocks.drop(call.key)
     return _written(blob, digest)
 
 
 async def put_block(call: Call) -> Response:
     """Put Block: a part of a blob, kept until a block list names it."""
-    target = call.store.block_file(
-        call.container, call.name, _block_id(call.query.get("blockid", ""))
-    )
+    block = _block_id(call.query.get("blockid", ""))
+    told = call.request.headers.get("content-length", "")
+    length = int(told) if told.isdigit() else None
     file = call.store.new_file()
     try:
         # As the service since 2019: an MD5 is told to who sent one.
         claimed = "content-md5" in call.request.headers
-        digest = await _receive(call, file, with_md5=claimed)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file.replace(target)
+        with call.store.blocks.writing(call.key, block, length, file) as place:
+            digest = await _receive(call, place, with_md5=claimed)
     finally:
         file.unlink(missing_ok=True)
     md5 = {"content-md5": _base64(digest)} if digest else {}
@@ -74,11 +75,27 @@ async def put_block(call: Call) -> Response:
 async def put_block_list(call: Call) -> Response:
     """Put Block List: the blocks, in this order, are the blob."""
     blocks = _block_list(await _body(call))
-    missing = [
-        block
-        for block in blocks
-        if not call.store.block_file(call.container, call.name, block).is_file()
-    ]
+    if file := call.store.blocks.whole(call.key, blocks):
+        # Nothing is awaited from here on: no other request comes between.
+        return _commit_blocks(call, file)
+    joined = call.store.new_file()
+    try:
+        await _join(call, blocks, joined)
+        return _commit_blocks(call, joined)
+    finally:
+        joined.unlink(missing_ok=True)
+
+
+def _commit_blocks(call: Call, file: Path) -> Response:
+    call.check_write()
+    blob = call.store.commit(call.container, call.name, file, _headers(call, None), call.metadata())
+    call.store.blocks.drop(call.key)
+    return _written(blob, None)
+
+
+async def _join(call: Call, blocks: list[bytes], joined: Path) -> None:
+    parts = [call.store.blocks.part(call.key, block) for block in blocks]
+    missing = [block for block, part in zip(blocks, parts, strict=True) if part is None]
     if missing:
         raise BlobError(
             400,
@@ -87,16 +104,15 @@ async def put_block_list(call: Call) -> Response:
             f"were not uploaded, the first is {_base64(missing[0])}. The local store does not "
             "keep the blocks of a committed blob.",
         )
-    file = await asyncio.to_thread(call.store.join_blocks, call.container, call.name, blocks)
     try:
-        call.check_write()
-        blob = call.store.commit(
-            call.container, call.name, file, _headers(call, None), call.metadata()
-        )
-    finally:
-        file.unlink(missing_ok=True)
-    call.store.drop_blocks(call.container, call.name)
-    return _written(blob, None)
+        await asyncio.to_thread(join, [part for part in parts if part], joined)
+    except FileNotFoundError as error:
+        raise BlobError(
+            400,
+            "InvalidBlockList",
+            "The specified block list is invalid: another upload of the same blob was committed "
+            "meanwhile, which takes its blocks along. Upload the blocks again.",
+        ) from error
 
 
 async def set_metadata(call: Call) -> Response:
@@ -117,23 +133,28 @@ async def delete_blob(call: Call) -> Response:
 _ENCRYPTED = {"x-ms-request-server-encrypted": "true"}
 
 
-async def _receive(call: Call, file: Path, with_md5: bool = True) -> bytes:
-    """Write the request's body to a file, a buffer at a time; gives its MD5, or nothing."""
+async def _receive(call: Call, place: Place, with_md5: bool = True) -> bytes:
+    """Write the request's body there, some of it at a time; gives its MD5, or nothing."""
     digest = hashlib.md5(usedforsecurity=False) if with_md5 else None
-    buffer = bytearray()
-    with file.open("wb") as target:
+    chunks: list[bytes] = []
+    held = 0
+    # A place in a file that is there is written to; the rest of that file stays as it is.
+    with place.file.open("r+b" if place.file.exists() else "wb") as target:
+        target.seek(place.offset)
 
-        def flush(content: bytes) -> None:
+        def flush(chunks: list[bytes]) -> None:
             if digest:
-                digest.update(content)
-            target.write(content)
+                for chunk in chunks:
+                    digest.update(chunk)
+            target.writelines(chunks)
 
         async for chunk in call.request.stream():
-            buffer += chunk
-            if len(buffer) >= _BUFFER:
-                await asyncio.to_thread(flush, bytes(buffer))
-                buffer.clear()
-        await asyncio.to_thread(flush, bytes(buffer))
+            chunks.append(chunk)
+            held += len(chunk)
+            if held >= _HELD or len(chunks) >= _MOST_CHUNKS:
+                await asyncio.to_thread(flush, chunks)
+                chunks, held = [], 0
+        await asyncio.to_thread(flush, chunks)
     if digest is None:
         return b""
     claimed = call.request.headers.get("content-md5")
