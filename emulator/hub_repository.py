@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 LARGE_FILES = (".parquet", ".safetensors", ".bin", ".arrow")
 CHUNK = 1 << 20
 
@@ -141,8 +143,18 @@ class Repository:
             "tags": [],
             "downloads": 0,
             "likes": 0,
+            **self._card(),
             "siblings": [{"rfilename": path} for path in self.entries],
         }
+
+    def _card(self) -> dict[str, Any]:
+        """The head of README.md, between two lines of dashes, as the hub gives it."""
+        try:
+            text = (self.folder / "README.md").read_text(encoding="utf-8")
+            head = yaml.safe_load(text.split("---\n", 2)[1]) if text.startswith("---\n") else None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, IndexError):
+            head = None
+        return {"cardData": head} if isinstance(head, dict) else {}
 
 
 def folder_entry(path: str) -> dict[str, Any]:

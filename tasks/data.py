@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,8 +18,9 @@ from prefect.tasks import exponential_backoff
 from tasks.config import DatasetChoice
 from tasks.errors import DataError
 from tasks.explaining import explain, retry_on_transient
-from tasks.hub import open_splits, resolve_revision
-from tasks.rows import FEWEST_TRAINING_ROWS, MESSAGES, rules_version, why_unusable
+from tasks.hub import explained, open_splits, resolve_revision
+from tasks.remote_file import Fetcher
+from tasks.rows import FEWEST_TRAINING_ROWS, MESSAGES, line_of, rules_version, why_unusable
 from tasks.values import DataSnapshot, SplitFile
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 """Called with (split, rows done, rows in all)."""
 
-_BATCH = 1000
+_PARTS = ".parts"
+"""Folder of what was fetched, until all is written."""
 _MANIFEST = "manifest.json"
 
 
@@ -94,17 +97,23 @@ def prepare_data(
     parts = [choice.name.replace("/", "--")] + ([choice.subset] if choice.subset else [])
     target = folder / _slug("--".join(parts)) / f"{revision[:12]}-{choice.percent:g}"
     target.mkdir(parents=True, exist_ok=True)
-    splits = open_splits(choice, revision)
+    parts_folder = target / _PARTS
+    splits = open_splits(choice, revision, parts_folder)
     files: dict[str, SplitFile] = {}
-    for split, rows in splits.items():
-        files[split] = _write_split(
-            rows,
-            split,
-            target / f"{_slug(split)}.jsonl",
-            percent=choice.percent,
-            for_training=split in (choice.train_split, choice.test_split),
-            progress=progress,
-        )
+    with explained(choice), Fetcher() as fetcher:
+        counts = {split: _share(rows.num_rows, choice.percent) for split, rows in splits.items()}
+        for split, rows in splits.items():
+            rows.plan(counts[split], fetcher)
+        fetcher.start()
+        for split, rows in splits.items():
+            files[split] = _write_split(
+                rows.batches(counts[split]),
+                split,
+                target / f"{_slug(split)}.jsonl",
+                wanted=counts[split],
+                for_training=split in (choice.train_split, choice.test_split),
+                progress=progress,
+            )
     train, test, sample = (
         files[split] for split in (choice.train_split, choice.test_split, choice.sample_split)
     )
@@ -118,7 +127,8 @@ def prepare_data(
         sample=sample,
         fingerprint=hashlib.sha256(hashes.encode()).hexdigest(),
     )
-    _write_atomically(target / _MANIFEST, [snapshot.model_dump_json(indent=2) + "\n"])
+    _write_atomically(target / _MANIFEST, [f"{snapshot.model_dump_json(indent=2)}\n".encode()])
+    shutil.rmtree(parts_folder, ignore_errors=True)
     return snapshot
 
 
@@ -156,31 +166,38 @@ def pick_conversation(snapshot: DataSnapshot, seed: int) -> list[dict[str, str]]
     return cast(list[dict[str, str]], chosen)
 
 
+def _share(rows: int, percent: float) -> int:
+    """How many of the rows are wanted: at least one of those there are."""
+    return min(rows, max(1, round(rows * percent / 100)))
+
+
 def _write_split(
-    rows: Any,
+    batches: Iterable[list[dict[str, Any]]],
     split: str,
     path: Path,
     *,
-    percent: float,
+    wanted: int,
     for_training: bool,
     progress: Progress | None,
 ) -> SplitFile:
-    wanted = min(rows.num_rows, max(1, round(rows.num_rows * percent / 100)))
     dropped: Counter[str] = Counter()
-    used = 0
+    used = done = 0
 
-    def lines() -> Iterator[str]:
-        nonlocal used
-        for done, row in enumerate(_plain_rows(rows, wanted), start=1):
-            if reason := why_unusable(row[MESSAGES], for_training=for_training):
-                dropped[reason] += 1
-            else:
-                used += 1
-                yield json.dumps(row, ensure_ascii=False, default=str) + "\n"
-            if progress and (done % _BATCH == 0 or done == wanted):
+    def texts() -> Iterator[bytes]:
+        nonlocal used, done
+        for batch in batches:
+            lines = []
+            for row in batch:
+                if reason := why_unusable(row[MESSAGES], for_training=for_training):
+                    dropped[reason] += 1
+                else:
+                    lines.append(line_of(row))
+            used, done = used + len(lines), done + len(batch)
+            yield b"".join(lines)
+            if progress:
                 progress(split, done, wanted)
 
-    digest, size = _write_atomically(path, lines())
+    digest, size = _write_atomically(path, texts())
     return SplitFile(
         split=split,
         path=str(path),
@@ -190,12 +207,6 @@ def _write_split(
         sha256=digest,
         bytes=size,
     )
-
-
-def _plain_rows(rows: Any, count: int) -> Iterator[dict[str, Any]]:
-    """The first `count` rows of a datasets.Dataset as plain values, columns in their order."""
-    for table in rows.select(range(count)).with_format("arrow").iter(batch_size=_BATCH):
-        yield from table.to_pylist()
 
 
 def _require_rows(choice: DatasetChoice, train: SplitFile, *others: SplitFile) -> None:
@@ -211,17 +222,16 @@ def _require_rows(choice: DatasetChoice, train: SplitFile, *others: SplitFile) -
             )
 
 
-def _write_atomically(path: Path, texts: Iterable[str]) -> tuple[str, int]:
+def _write_atomically(path: Path, texts: Iterable[bytes]) -> tuple[str, int]:
     """Write all or nothing; gives (sha256 in hex, size in bytes)."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     digest, size = hashlib.sha256(), 0
     try:
         with open(temporary, "wb") as file:
             for text in texts:
-                encoded = text.encode()
-                file.write(encoded)
-                digest.update(encoded)
-                size += len(encoded)
+                file.write(text)
+                digest.update(text)
+                size += len(text)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -5,15 +5,21 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 from tasks.config import DatasetChoice
 from tasks.errors import DataError, NotFound, PermissionProblem, UserError
 from tasks.explaining import is_transient
+from tasks.hub_listing import listing
+from tasks.parquet import NotFitting, Source, open_parquet
+from tasks.remote_file import Fetcher
 from tasks.rows import MESSAGES
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PUBLIC_HUB = "https://huggingface.co"
+_BATCH = 500
 
 
 def resolve_revision(choice: DatasetChoice) -> str:
@@ -24,10 +30,7 @@ def resolve_revision(choice: DatasetChoice) -> str:
     """
     if choice.revision and _COMMIT.fullmatch(choice.revision):
         return choice.revision
-    from huggingface_hub import HfApi
-
-    with _explained(choice):
-        info = HfApi(endpoint=_endpoint()).dataset_info(choice.name, revision=choice.revision)
+    info = _look_up(choice, choice.revision)
     if not info.sha:
         raise DataError(
             f"The hub gives no commit for dataset {choice.name}.",
@@ -36,25 +39,95 @@ def resolve_revision(choice: DatasetChoice) -> str:
     return str(info.sha)
 
 
-def open_splits(choice: DatasetChoice, revision: str) -> dict[str, Any]:
-    """The splits that the choice names, as datasets.Dataset with the columns worth writing.
+def _look_up(choice: DatasetChoice, revision: str | None) -> Any:
+    from huggingface_hub import HfApi
 
-    Only the files of these splits are downloaded. The columns are `messages` and all others of a
-    plain type (no images, no sound).
+    with explained(choice):
+        return HfApi(endpoint=hub_address()).dataset_info(choice.name, revision=revision)
+
+
+class Rows(Protocol):
+    """The rows of one split, with the columns worth writing."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    def plan(self, count: int, fetcher: Fetcher) -> None:
+        """Have what holds the first `count` rows fetched."""
+
+    def batches(self, count: int) -> Iterator[list[dict[str, Any]]]:
+        """The first `count` rows as plain values, some at a time."""
+
+
+@dataclass
+class LoadedRows:
+    """A split that `datasets` has downloaded and converted."""
+
+    rows: Any
+
+    @property
+    def num_rows(self) -> int:
+        return int(self.rows.num_rows)
+
+    def plan(self, count: int, fetcher: Fetcher) -> None:
+        """Nothing: it is all here."""
+
+    def batches(self, count: int) -> Iterator[list[dict[str, Any]]]:
+        chosen = self.rows.select(range(count)).with_format("arrow")
+        for table in chosen.iter(batch_size=_BATCH):
+            yield table.to_pylist()
+
+
+def open_splits(choice: DatasetChoice, revision: str, cache: Path) -> dict[str, Rows]:
+    """The rows of the splits that the choice names.
+
+    The columns are `messages` and all others of a plain type (no images, no sound). Of Parquet
+    files only what is read is fetched, into `cache`; other files of these splits are downloaded.
     """
+    wanted = list(dict.fromkeys((choice.train_split, choice.test_split, choice.sample_split)))
+    return _in_parts(choice, revision, wanted, cache) or _as_a_whole(choice, revision, wanted)
+
+
+def _in_parts(
+    choice: DatasetChoice, revision: str, wanted: list[str], cache: Path
+) -> dict[str, Rows] | None:
+    """The splits where the card describes Parquet files; None where `datasets` has to see."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE:
+        return None
+    info = _look_up(choice, revision)
+    card = info.card_data.to_dict() if info.card_data else None
+    found = listing(card, [each.rfilename for each in info.siblings or []], choice.subset)
+    if found is None or any(split not in found.files for split in wanted):
+        return None
+    source = Source(choice.name, revision, hub_address(), cache)
+    with explained(choice):
+        try:
+            splits = {
+                split: open_parquet(source, found.files[split], found.columns) for split in wanted
+            }
+        except NotFitting:
+            return None
+    for split in splits.values():
+        _require_messages(choice, split.columns)
+    return dict(splits)
+
+
+def _as_a_whole(choice: DatasetChoice, revision: str, wanted: list[str]) -> dict[str, Rows]:
+    """The splits as `datasets` loads them: every file of theirs."""
     import datasets
 
     # datasets reads HF_ENDPOINT once, when it is imported.
-    datasets.config.HF_ENDPOINT = _endpoint()
-    wanted = list(dict.fromkeys((choice.train_split, choice.test_split, choice.sample_split)))
-    with _explained(choice):
+    datasets.config.HF_ENDPOINT = hub_address()
+    with explained(choice):
         builder = datasets.load_dataset_builder(choice.name, choice.subset, revision=revision)
         files = dict(builder.config.data_files or {})
         _require_splits(choice, wanted, [str(split) for split in files])
         if builder.info.features is not None:
             _require_messages(choice, list(builder.info.features))
         return {
-            split: _worth_writing(choice, rows)
+            split: LoadedRows(_worth_writing(choice, rows))
             for split, rows in _load(datasets, builder, {name: files[name] for name in wanted})
         }
 
@@ -114,12 +187,13 @@ def _require_messages(choice: DatasetChoice, columns: list[str]) -> None:
         )
 
 
-def _endpoint() -> str:
+def hub_address() -> str:
+    """The hub's address, as HF_ENDPOINT has it."""
     return (os.environ.get("HF_ENDPOINT") or _PUBLIC_HUB).rstrip("/")
 
 
 @contextmanager
-def _explained(choice: DatasetChoice) -> Iterator[None]:
+def explained(choice: DatasetChoice) -> Iterator[None]:
     try:
         yield
     except UserError:
@@ -151,7 +225,7 @@ def _explain(error: BaseException, choice: DatasetChoice) -> UserError | None:
         )
     if isinstance(error, errors.RepositoryNotFoundError | DatasetNotFoundError):
         return NotFound(
-            f"{name} is not on the hub {_endpoint()}, or it is private.",
+            f"{name} is not on the hub {hub_address()}, or it is private.",
             "Check dataset.name (owner/name), or set HF_TOKEN for a private one.",
         )
     if isinstance(error, errors.HFValidationError):

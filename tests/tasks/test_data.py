@@ -2,19 +2,14 @@
 
 import json
 import os
-import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.hub import hub_app
 from tasks import rows
 from tasks.config import DatasetChoice
 from tasks.data import download_data, pick_conversation, prepare_data, sample_frame, verify
@@ -22,8 +17,8 @@ from tasks.errors import DataError, NotFound
 from tasks.explaining import is_transient
 from tasks.rows import why_unusable
 from tasks.values import DataSnapshot
+from tests.tasks.hub_support import Hub, Message, running_hub, talk
 
-Message = dict[str, str | None]
 UNUSABLE: list[tuple[str, list[Message] | None]] = [
     (rows.EMPTY, []),
     (rows.EMPTY, None),
@@ -34,62 +29,11 @@ UNUSABLE: list[tuple[str, list[Message] | None]] = [
 ]
 
 
-def talk(number: int, turns: int = 2) -> list[Message]:
-    roles = ("user", "assistant")
-    return [{"role": roles[n % 2], "content": f"Grüße {number}/{n} 你好"} for n in range(turns)]
-
-
-@dataclass
-class Hub:
-    """A running hub: its address, its folder, and the paths that were asked for."""
-
-    url: str
-    folder: Path
-    asked: list[str] = field(default_factory=list)
-
-    def add(self, name: str, splits: dict[str, list[list[Message] | None]]) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        home = self.folder / "datasets" / name
-        (home / "data").mkdir(parents=True)
-        message = pa.struct([("content", pa.string()), ("role", pa.string())])
-        for split, talks in splits.items():
-            table = pa.table(
-                {
-                    "prompt": [f"prompt {n}" for n in range(len(talks))],
-                    "messages": pa.array(talks, pa.list_(message)),
-                    "picture": pa.array([b"\x00"] * len(talks)),
-                }
-            )
-            pq.write_table(table, home / "data" / f"{split}-00000-of-00001.parquet")
-        files = "".join(f"  - split: {s}\n    path: data/{s}-*\n" for s in splits)
-        head = f"configs:\n- config_name: default\n  data_files:\n{files}"
-        (home / "README.md").write_text(f"---\n{head}---\n")
-
-
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    folder = tmp_path_factory.mktemp("hub")
-    running = Hub("", folder)
-    fill(running)
-    app = hub_app(folder)
-
-    async def counted(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            running.asked.append(scope["path"])
-        await app(scope, receive, send)
-
-    config = uvicorn.Config(counted, host="127.0.0.1", port=0, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    running.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    yield running
-    server.should_exit = True
-    thread.join(10)
+    with running_hub(tmp_path_factory.mktemp("hub")) as running:
+        fill(running)
+        yield running
 
 
 def fill(hub: Hub) -> None:
@@ -109,7 +53,7 @@ def fill(hub: Hub) -> None:
 @pytest.fixture(autouse=True)
 def use_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
-    hub.asked.clear()
+    hub.forget()
 
 
 def choice(name: str = "acme/talks", **values: Any) -> DatasetChoice:
