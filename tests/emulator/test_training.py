@@ -1,18 +1,21 @@
 """The whole chain of fine-tuning steps, with real training."""
 
+import importlib
 import json
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from emulator.registry import Registry
 from tests.emulator.steps import Steps, run_step
 
 
@@ -166,3 +169,68 @@ class TestTheWholeChain:
         assert result.returncode == 1
         assert message in result.stderr
         assert result.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def step_module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Modules of the step's own folder."""
+    monkeypatch.syspath_prepend(Registry().component_code("chat_completion_finetune"))
+    return importlib.import_module
+
+
+@pytest.mark.parametrize(
+    ("precision", "gpu", "has_bf16", "used"),
+    [
+        ("auto", "NVIDIA A100", True, "bf16"),
+        ("auto", "Tesla V100", False, "fp16"),
+        ("auto", None, False, "fp32"),
+        ("16", "NVIDIA A100", True, "bf16"),
+        ("16", "Tesla V100", False, "fp16"),
+        ("16", None, False, "fp32"),
+        ("32", "NVIDIA A100", True, "fp32"),
+    ],
+)
+def test_arithmetic_is_what_the_machine_has(
+    step_module: Callable[[str], ModuleType],
+    precision: str,
+    gpu: str | None,
+    has_bf16: bool,
+    used: str,
+) -> None:
+    module = step_module("precision")
+    machine = module.Machine(gpu, has_bf16)
+    assert module.arithmetic(precision, machine) == used
+    assert (gpu or "CPU") in module.announcement(used, machine)
+
+
+@pytest.mark.parametrize("window", [None, 5])
+def test_a_packed_batch_has_the_loss_and_gradients_of_a_padded_one(
+    step_module: Callable[[str], ModuleType], tmp_path: Path, window: int | None
+) -> None:
+    import torch
+    from transformers import Phi3Config, Phi3ForCausalLM, TrainingArguments
+
+    packing = step_module("packing")
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "vocab_size": 50}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "sliding_window": window}
+    ids, mask, labels = torch.randint(3, 50, (3, 9)), torch.ones(3, 9).long(), torch.full((3, 9), 0)
+    for row, length in enumerate((9, 4, 7)):
+        ids[row, length:], mask[row, length:] = 2, 0
+        labels[row] = torch.where(mask[row].bool() & (torch.arange(9) % 3 > 0), ids[row], -100)
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+    def loss(attention: str, dtype: Any) -> tuple[float, Any]:
+        torch.manual_seed(0)
+        config = Phi3Config(**sizes, **heads, pad_token_id=2, attn_implementation=attention)
+        model = Phi3ForCausalLM(config)
+        arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
+        trainer = packing.PackedTrainer(model=model, args=arguments)
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            result = trainer.compute_loss(model, dict(batch))
+        result.backward()
+        return result.item(), model.model.layers[0].self_attn.qkv_proj.weight.grad
+
+    padded, packed = loss("eager", torch.float32), loss(packing.PACKED, torch.float32)
+    assert packed[0] == pytest.approx(padded[0], abs=1e-5)
+    torch.testing.assert_close(packed[1], padded[1], atol=1e-5, rtol=1e-4)
+    assert loss(packing.PACKED, torch.bfloat16)[0] == pytest.approx(padded[0], abs=0.02)

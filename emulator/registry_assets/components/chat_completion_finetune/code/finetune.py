@@ -17,10 +17,18 @@ from typing import Any
 
 from arguments import UserError, parse_arguments  # type: ignore[import-not-found]
 from metrics import log_metrics  # type: ignore[import-not-found]
+from precision import (  # type: ignore[import-not-found]
+    Arithmetic,
+    announcement,
+    arithmetic,
+    find_machine,
+)
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# One process trains; with more GPUs in sight the Trainer would split every batch among them.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
 OUT_OF_MEMORY = (
     "There is not enough {kind} memory on the machine to do the operation. Please try: "
     "1. Running the experiment on a VM with higher {kind} memory. "
@@ -34,12 +42,14 @@ def main() -> None:
     print("Loading torch and transformers ...", flush=True)
     import torch
     import transformers
+    from packing import PackedTrainer  # type: ignore[import-not-found]
 
     warnings.filterwarnings("ignore", category=FutureWarning)
-    gpu = torch.cuda.is_available()
-    if not gpu:
+    machine = find_machine()
+    kind = arithmetic(a.precision, machine)
+    if machine.gpu is None:
         torch.set_num_threads(1)
-        print("No GPU here: training on the CPU in 32 bits, with one thread.", flush=True)
+    print(announcement(kind, machine), flush=True)
     summary = json.loads((a.preprocess_output / "summary.json").read_text())
     tokenizer = transformers.AutoTokenizer.from_pretrained(a.preprocess_output / "tokenizer")
     train, validation = (read_split(a.preprocess_output, s) for s in ("train", "validation"))
@@ -49,9 +59,9 @@ def main() -> None:
     # Before the adapter is made: its first values are random.
     transformers.set_seed(a.seed)
     model, dtype = load_model(a)
-    trainer = transformers.Trainer(
+    trainer = PackedTrainer(
         model=model,
-        args=training_arguments(a, gpu, len(train)),
+        args=training_arguments(a, kind, len(train)),
         train_dataset=train,
         eval_dataset=validation,
         data_collator=Collator(tokenizer.pad_token_id or 0, summary["pad_to"]),
@@ -120,13 +130,16 @@ class Collator:
 def load_model(a: argparse.Namespace) -> tuple[Any, Any]:
     """The base model in 32 bits, with an adapter if one is wanted; and the type it was saved in."""
     import torch
+    from packing import PACKABLE, PACKED
     from transformers import AutoConfig, AutoModelForCausalLM
 
     folder = a.model_selector_output / "model"
-    saved_as = AutoConfig.from_pretrained(folder).dtype or torch.float32
+    config = AutoConfig.from_pretrained(folder)
+    saved_as = config.dtype or torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=torch.float32,
+        attn_implementation=PACKED if config.model_type in PACKABLE else None,
         ignore_mismatched_sizes=a.ignore_mismatched_sizes == "true",
     )
     parameters = sum(p.numel() for p in model.parameters())
@@ -148,7 +161,7 @@ def load_model(a: argparse.Namespace) -> tuple[Any, Any]:
     return model, saved_as
 
 
-def training_arguments(a: argparse.Namespace, gpu: bool, rows: int) -> Any:
+def training_arguments(a: argparse.Namespace, kind: Arithmetic, rows: int) -> Any:
     import torch
     from transformers import TrainingArguments
 
@@ -157,7 +170,7 @@ def training_arguments(a: argparse.Namespace, gpu: bool, rows: int) -> Any:
     if a.evaluation_steps_interval > 0:
         batch = a.per_device_train_batch_size * a.gradient_accumulation_steps
         eval_steps = max(1, int(a.evaluation_steps_interval * rows / batch))
-    half = gpu and a.precision == "16"
+    gpu = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(a.pytorch_model_folder),
         num_train_epochs=a.num_train_epochs,
@@ -165,7 +178,7 @@ def training_arguments(a: argparse.Namespace, gpu: bool, rows: int) -> Any:
         per_device_train_batch_size=a.per_device_train_batch_size,
         per_device_eval_batch_size=a.per_device_eval_batch_size,
         auto_find_batch_size=a.auto_find_batch_size == "true",
-        optim=a.optim,
+        optim="adamw_torch_fused" if a.optim == "adamw_torch" else a.optim,
         learning_rate=a.learning_rate,
         warmup_steps=a.warmup_steps,
         weight_decay=a.weight_decay,
@@ -177,8 +190,8 @@ def training_arguments(a: argparse.Namespace, gpu: bool, rows: int) -> Any:
         if a.eval_accumulation_steps > 0
         else None,
         lr_scheduler_type=a.lr_scheduler_type,
-        bf16=half and torch.cuda.is_bf16_supported(),
-        fp16=half and not torch.cuda.is_bf16_supported(),
+        bf16=kind == "bf16",
+        fp16=kind == "fp16",
         seed=a.seed,
         dataloader_num_workers=a.dataloader_num_workers,
         dataloader_pin_memory=gpu,

@@ -5,12 +5,15 @@ import os
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 ENDPOINT = "/api/2.0/mlflow/runs/log-batch"
+_sender = ThreadPoolExecutor(1, "metrics")
+"""One thread, so that metrics arrive in order; the end of the process waits for it."""
 
 
 def log_metrics(metrics: dict[str, float], step: int) -> None:
-    """Log metrics of one training step. Without MLFLOW_TRACKING_URI nothing is logged.
+    """Log metrics of one training step in the background. Nothing without MLFLOW_TRACKING_URI.
 
     A run that cannot be reached costs a line on stderr, never the training.
     """
@@ -25,9 +28,12 @@ def log_metrics(metrics: dict[str, float], step: int) -> None:
     ]
     for run in runs:
         body = json.dumps({"run_id": run, "metrics": batch}).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(uri.rstrip("/") + ENDPOINT, body, headers)
-        try:
-            urllib.request.urlopen(request, timeout=30).close()
-        except OSError as error:
-            print(f"Metrics of step {step} not logged to run {run}: {error}", file=sys.stderr)
+        _sender.submit(_send, uri.rstrip("/") + ENDPOINT, body, f"step {step} not logged to {run}")
+
+
+def _send(address: str, body: bytes, failure: str) -> None:
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    try:
+        urllib.request.urlopen(request, timeout=30).close()
+    except OSError as error:
+        print(f"Metrics of {failure}: {error}", file=sys.stderr)
