@@ -8,7 +8,7 @@ from tasks.artifacts import run_logger
 from tasks.clients import REMOTE, explained, workspace_client
 from tasks.config import ComputeChoice
 from tasks.errors import QuotaExceeded, UserError
-from tasks.polling import Observation, Patience, look_at_resource, provisioning_phase, wait
+from tasks.polling import Observation, Patience, provisioning_phase, wait_for_resource
 from tasks.values import Cluster, ClusterSize, Phase, Usage
 
 if TYPE_CHECKING:
@@ -107,10 +107,11 @@ def _create(
 def _wait(client: "MLClient", choice: ComputeChoice, operation: Any | None, minutes: float) -> str:
     patience = Patience({Phase.RUNNING: minutes * 60}, interval=5)
     with explained(f"Creating cluster {choice.cluster} ({choice.size})"):
-        seen = wait(
+        seen = wait_for_resource(
             f"Cluster {choice.cluster}",
-            look_at_resource(lambda: client.compute.get(choice.cluster), operation),
+            lambda: client.compute.get(choice.cluster),
             patience,
+            operation,
         )
     if seen.phase is not Phase.SUCCEEDED:
         raise _failure(choice, seen)

@@ -10,7 +10,7 @@ from tasks.clients import REMOTE, explained, workspace_client
 from tasks.endpoint import UNUSABLE, begin, delete_and_wait, ensure_endpoint, send_traffic
 from tasks.errors import DeadlineExceeded, DeploymentFailed, QuotaExceeded, UserError
 from tasks.explaining import azure_code_and_text
-from tasks.polling import Observation, Patience, look_at_resource, status_word, wait
+from tasks.polling import Patience, status_word, wait_for_resource
 from tasks.scrubbing import scrub
 from tasks.values import LiveEndpoint, Phase, Plan, RegisteredModel
 
@@ -93,12 +93,11 @@ def ensure_deployment(client: "MLClient", order: Order, minutes: float) -> None:
             if not is_usable(existing, order.model):
                 wanted = _deployment(order)
                 operation = begin(lambda: client.online_deployments.begin_create_or_update(wanted))
-            seen: Observation = wait(
+            seen = wait_for_resource(
                 f"Deployment {order.name} on {order.endpoint}",
-                look_at_resource(
-                    lambda: client.online_deployments.get(order.name, order.endpoint), operation
-                ),
+                lambda: client.online_deployments.get(order.name, order.endpoint),
                 Patience({Phase.RUNNING: minutes * 60}, interval=10),
+                operation,
             )
     except (QuotaExceeded, DeadlineExceeded):
         raise

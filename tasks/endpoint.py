@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.clients import explained
 from tasks.errors import DeploymentFailed
-from tasks.polling import Observation, Patience, look_at_resource, status_word, wait
+from tasks.polling import Observation, Patience, pause, status_word, wait, wait_for_resource
 from tasks.values import Phase
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def send_traffic(
 def _wait(
     client: "MLClient", name: str, what: str, operation: Any | None, minutes: float
 ) -> Observation:
-    look = look_at_resource(lambda: client.online_endpoints.get(name), operation)
-    return wait(what, look, Patience({Phase.RUNNING: minutes * 60}, interval=10))
+    limits = Patience({Phase.RUNNING: minutes * 60}, interval=10)
+    return wait_for_resource(what, lambda: client.online_endpoints.get(name), limits, operation)
 
 
 def begin(call: Any) -> Any | None:
@@ -139,7 +139,7 @@ def delete_and_wait(
     with explained(doing):
         seconds = minutes * 60
         limits = Patience({Phase.RUNNING: seconds}, interval=10, error_limit=min(900, seconds))
-        wait(doing, look, limits)
+        wait(doing, look, limits, sleep=lambda seconds: pause(seconds, operation))
     return True
 
 

@@ -3,6 +3,7 @@
 import random as _random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,3 +173,25 @@ def look_at_resource(
         return Observation(phase, status_word(state), resource)
 
     return look
+
+
+def wait_for_resource(
+    what: str, get: Callable[[], Any], patience: Patience, operation: Any | None = None
+) -> Observation:
+    """Wait until a resource's provisioning has ended.
+
+    `operation`: the SDK's poller of the change, if this process began it. When that sees the end,
+    the resource is looked at there and then, however long the pause was to be.
+    """
+
+    look = look_at_resource(get, operation)
+    return wait(what, look, patience, sleep=lambda seconds: pause(seconds, operation))
+
+
+def pause(seconds: float, operation: Any | None) -> None:
+    """Sleep, but no longer than until the SDK's poller of an operation sees its end."""
+    if operation is None or operation.done():
+        time.sleep(seconds)
+        return
+    with suppress(Exception):  # what failed is seen by the next look
+        operation.wait(seconds)

@@ -7,7 +7,7 @@ from tasks.clients import explained
 from tasks.endpoint import begin, find_endpoint
 from tasks.errors import DeploymentFailed, NotFound
 from tasks.lease import EndpointBusy, Lease, busy, read_lease, with_lease
-from tasks.polling import Observation, Patience, look_at_resource, wait
+from tasks.polling import Patience, wait_for_resource
 from tasks.values import Phase
 
 if TYPE_CHECKING:
@@ -92,9 +92,10 @@ def change(client: "MLClient", endpoint: Any, minutes: float) -> Any | None:
     name = str(endpoint.name)
     with explained(f"Changing endpoint {name}"):
         operation = begin(lambda: client.online_endpoints.begin_create_or_update(endpoint))
-        look = look_at_resource(lambda: client.online_endpoints.get(name), operation)
         limits = Patience({Phase.RUNNING: minutes * 60}, interval=10)
-        seen: Observation = wait(f"Endpoint {name}", look, limits)
+        seen = wait_for_resource(
+            f"Endpoint {name}", lambda: client.online_endpoints.get(name), limits, operation
+        )
     if operation is None:
         return None
     if seen.phase is not Phase.SUCCEEDED:

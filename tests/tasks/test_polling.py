@@ -1,5 +1,7 @@
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import DeadlineExceeded, UserError
-from tasks.polling import Observation, Patience, provisioning_phase, status_word, wait
+from tasks.polling import (
+    Observation,
+    Patience,
+    provisioning_phase,
+    status_word,
+    wait,
+    wait_for_resource,
+)
 from tasks.values import Phase
 
 LIMITS = {Phase.QUEUED: 100.0, Phase.RUNNING: 1000.0}
@@ -160,3 +169,38 @@ def test_the_word_of_an_sdk_enum_is_its_value() -> None:
     from azure.ai.ml._restclient.arm_ml_service.models import JobStatus
 
     assert status_word(JobStatus.COMPLETED) == "Completed"
+
+
+def test_the_end_of_the_operation_ends_the_pause() -> None:
+    from azure.core.polling import LROPoller, PollingMethod
+
+    class Method(PollingMethod[None]):
+        """An operation that ends after a moment."""
+
+        ended = False
+
+        def initialize(self, *_: Any) -> None: ...
+
+        def run(self) -> None:
+            time.sleep(0.2)
+            self.ended = True
+
+        def status(self) -> str:
+            return "Succeeded" if self.ended else "InProgress"
+
+        def finished(self) -> bool:
+            return self.ended
+
+        def resource(self) -> None: ...
+
+    method = Method()
+    operation: LROPoller[None] = LROPoller(None, None, lambda _: None, method)
+
+    def get() -> SimpleNamespace:
+        return SimpleNamespace(provisioning_state="Succeeded" if method.ended else "Creating")
+
+    began = time.monotonic()
+    patience = Patience({}, interval=60, first_interval=60)
+    seen = wait_for_resource("Endpoint e", get, patience, operation)
+    assert seen.phase is Phase.SUCCEEDED
+    assert time.monotonic() - began < 5
