@@ -7,7 +7,7 @@ import random
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,9 +25,6 @@ from tasks.values import DataSnapshot, SplitFile
 
 if TYPE_CHECKING:
     import pandas
-
-Progress = Callable[[str, int, int], None]
-"""Called with (split, rows done, rows in all)."""
 
 _PARTS = ".parts"
 """Folder of what was fetched, until all is written."""
@@ -84,9 +81,7 @@ def prepare_splits(choice: dict[str, Any], folder: str, rules: str) -> DataSnaps
     return prepare_data(DatasetChoice(**choice), Path(folder))
 
 
-def prepare_data(
-    choice: DatasetChoice, folder: Path, progress: Progress | None = None
-) -> DataSnapshot:
+def prepare_data(choice: DatasetChoice, folder: Path) -> DataSnapshot:
     """Write three splits as JSON Lines below `folder`/<dataset>/<commit>-<percent>/.
 
     Beside them lies manifest.json, the snapshot itself. The same data always gives the same bytes.
@@ -112,7 +107,6 @@ def prepare_data(
                 target / f"{_slug(split)}.jsonl",
                 wanted=counts[split],
                 for_training=split in (choice.train_split, choice.test_split),
-                progress=progress,
             )
     train, test, sample = (
         files[split] for split in (choice.train_split, choice.test_split, choice.sample_split)
@@ -178,13 +172,12 @@ def _write_split(
     *,
     wanted: int,
     for_training: bool,
-    progress: Progress | None,
 ) -> SplitFile:
     dropped: Counter[str] = Counter()
-    used = done = 0
+    used = 0
 
     def texts() -> Iterator[bytes]:
-        nonlocal used, done
+        nonlocal used
         for batch in batches:
             lines = []
             for row in batch:
@@ -192,10 +185,8 @@ def _write_split(
                     dropped[reason] += 1
                 else:
                     lines.append(line_of(row))
-            used, done = used + len(lines), done + len(batch)
+            used += len(lines)
             yield b"".join(lines)
-            if progress:
-                progress(split, done, wanted)
 
     digest, size = _write_atomically(path, texts())
     return SplitFile(

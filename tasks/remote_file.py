@@ -122,16 +122,14 @@ class RemoteFile(io.RawIOBase):
 
     def _stream(self, first: int, last: int) -> None:
         start, end = first * BLOCK, min(last * BLOCK, self.size)
-        rest = bytearray()
+        rest = b""
         with self._ask(self._address, f"bytes={start}-{end - 1}") as response:
             if response.status_code != 206:  # the range was not honoured: the whole file comes
                 start = 0
             for chunk in response.iter_raw(BLOCK):
-                rest += chunk
-                kept = self._keep(start, memoryview(bytes(rest)))
-                if kept > start:
-                    del rest[: kept - start]
-                    start = kept
+                content = rest + chunk if rest else chunk  # nearly always a whole block
+                kept = self._keep(start, memoryview(content))
+                start, rest = kept, content[kept - start :]
 
     def fail(self, error: Exception) -> None:
         """What is awaited will not come."""
