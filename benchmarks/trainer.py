@@ -107,9 +107,11 @@ def prepare(folder: Path) -> int:
     name = "chat_completion_model_import"
     _run([_script(name), "--mlflow_model_path", str(base), "--output_dir", f"{folder}/base"])
     name = "chat_completion_datapreprocess"
-    places = ("--train_file_path", f"{folder}/train_sft.jsonl")
-    places += ("--test_file_path", f"{folder}/test_sft.jsonl")
-    places += ("--model_selector_output", f"{folder}/base", "--output_dir", f"{folder}/tokens")
+    places = [
+        *("--train_file_path", f"{folder}/train_sft.jsonl"),
+        *("--test_file_path", f"{folder}/test_sft.jsonl"),
+        *("--model_selector_output", f"{folder}/base", "--output_dir", f"{folder}/tokens"),
+    ]
     _run([_script(name), *_given(name, parameters()), *places])
     summary = json.loads((folder / "tokens" / "summary.json").read_text())
     return int(summary["rows"]["train"]["tokens"]) * int(parameters()["num_train_epochs"])
@@ -177,8 +179,10 @@ def plain(target: Path, values: Parameters) -> None:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    same = ("num_train_epochs", "learning_rate", "lr_scheduler_type", "warmup_steps")
-    same += ("per_device_train_batch_size", "per_device_eval_batch_size", "save_total_limit")
+    same = [
+        *("num_train_epochs", "learning_rate", "lr_scheduler_type", "warmup_steps"),
+        *("per_device_train_batch_size", "per_device_eval_batch_size", "save_total_limit"),
+    ]
     trainer = Trainer(
         model=get_peft_model(model, lora),
         args=TrainingArguments(

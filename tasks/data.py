@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from tasks.config import DatasetChoice
 from tasks.errors import DataError
 from tasks.explaining import explain, retry_on_transient
 from tasks.hub import explained, open_splits, resolve_revision
+from tasks.locking import locked
 from tasks.remote_file import Fetcher
 from tasks.rows import FEWEST_TRAINING_ROWS, MESSAGES, line_of, rules_version, why_unusable
 from tasks.values import DataSnapshot, SplitFile
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _PARTS = ".parts"
 """Folder of what was fetched, until all is written."""
 _MANIFEST = "manifest.json"
+_LOCK = ".lock"
 
 
 def download_data(choice: DatasetChoice, folder: Path) -> DataSnapshot:
@@ -85,13 +88,33 @@ def prepare_data(choice: DatasetChoice, folder: Path) -> DataSnapshot:
     """Write three splits as JSON Lines below `folder`/<dataset>/<commit>-<percent>/.
 
     Beside them lies manifest.json, the snapshot itself. The same data always gives the same bytes.
+    Of several that want the same at the same time one does it, and the others have what it made.
     Raises DataError when a split, the column `messages` or usable rows are missing, NotFound when
     the dataset is.
     """
-    revision = resolve_revision(choice)
+    pinned = choice.model_copy(update={"revision": resolve_revision(choice)})
     parts = [choice.name.replace("/", "--")] + ([choice.subset] if choice.subset else [])
-    target = folder / _slug("--".join(parts)) / f"{revision[:12]}-{choice.percent:g}"
+    target = folder / _slug("--".join(parts)) / f"{str(pinned.revision)[:12]}-{choice.percent:g}"
     target.mkdir(parents=True, exist_ok=True)
+    began = time.time()
+    with locked(target / _LOCK) as waited:
+        return (_made_since(began, target, pinned) if waited else None) or _prepare(pinned, target)
+
+
+def _made_since(began: float, target: Path, choice: DatasetChoice) -> DataSnapshot | None:
+    """What another one has made of the same choice meanwhile, if it is whole."""
+    manifest = target / _MANIFEST
+    if not manifest.is_file() or manifest.stat().st_mtime < began:
+        return None
+    made = DataSnapshot.model_validate_json(manifest.read_bytes())
+    splits = (made.train.split, made.test.split, made.sample.split)
+    wanted = (choice.train_split, choice.test_split, choice.sample_split)
+    is_same = splits == wanted and made.revision == choice.revision
+    return made if is_same and verify(made) else None
+
+
+def _prepare(choice: DatasetChoice, target: Path) -> DataSnapshot:
+    revision = str(choice.revision)
     parts_folder = target / _PARTS
     splits = open_splits(choice, revision, parts_folder)
     files: dict[str, SplitFile] = {}

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,15 @@ def test_a_second_run_downloads_nothing_and_mends_what_is_broken(
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     with pytest.raises(DataError, match="no split nowhere"):
         fetch(choice(test_split="nowhere"))
+
+
+def test_of_several_that_want_the_same_at_once_one_fetches_it(tmp_path: Path, hub: Hub) -> None:
+    alone = prepare_data(choice(), tmp_path / "alone")
+    fetched = sum(path.endswith(".parquet") for path in hub.asked)
+    hub.forget()
+    hub.pause = 0.02
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: prepare_data(choice(), tmp_path / "shared"), range(8)))
+    assert {each.fingerprint for each in made} == {alone.fingerprint}
+    assert all(verify(each) for each in made)
+    assert sum(path.endswith(".parquet") for path in hub.asked) <= fetched + 6
