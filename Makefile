@@ -22,7 +22,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up sweep test test-all test-browser chaos lint format clean
+.PHONY: help install run up sweep test test-all test-browser bench chaos lint format clean
 
 help: ## List the targets.
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ conformance: $(STAMP) ## Write docs/conformance.md from the tests and the emulat
 
 azurite: ## Fetch Azurite (npm), which tests/emulator/test_azurite.py compares the blob store with.
 	npm install --no-save --prefix $(LOCAL)/azurite azurite@3.35.0
+
+bench: $(STAMP) ## Measure speed and growth, half an hour in all; ARGS='data_path trainer'.
+	$(BIN)/python -m benchmarks $(ARGS)
 
 chaos: $(STAMP) ## Kill runs at random, start them again, and count; ARGS='--rounds 20'.
 	$(BIN)/python -m benchmarks.chaos $(ARGS)

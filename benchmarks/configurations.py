@@ -60,7 +60,11 @@ def measure(count: int) -> Figures:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with running_emulator(folder / "azure") as config, prefect_server(folder / "p") as api:
-            environment = {**config.client_environment(), "FINETUNE_HOME": str(folder / "home")}
+            environment = {
+                **config.client_environment(),
+                "FINETUNE_HOME": str(folder / "home"),
+                "PREFECT_LOGGING_LEVEL": "ERROR",
+            }
             ours, theirs = multiprocessing.Pipe()
             process = multiprocessing.get_context("spawn").Process(
                 target=_train, args=({**environment, "PREFECT_API_URL": api}, count, theirs)
