@@ -3,6 +3,10 @@
 import atexit
 import gc
 import os
+import time
+
+BEGAN = time.monotonic()
+"""When this process began to import the flows."""
 
 # What the libraries make when they are imported stays until the end: looking through it for garbage
 # again and again made a fifth of the start, and the end of the process a second longer.

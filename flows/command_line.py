@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from blocks.azureml import AzureMLWorkspace
+from flows import BEGAN
 from tasks.clients import forget_clients
 from tasks.config import Section
 from tasks.explaining import explain
@@ -167,6 +169,8 @@ def print_summary(report: Told) -> None:
     Console().print(table)
     if record:
         print(f"Report: {record.folder / 'report.json'}")
+        took, inside = time.monotonic() - BEGAN, sum(record.seconds.values())
+        print(f"Took {took:.0f} s: {inside:.0f} in these stages, the rest to start and to report.")
 
 
 class _WithoutTrace(logging.Filter):

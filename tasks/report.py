@@ -101,7 +101,7 @@ class RunReport(Record):
             adopted = ", adopted" if self.job.adopted else ""
             rows.append(("job", f"{self.job.name}, {self.job_status or 'not ended'}{adopted}"))
         for name, ends in self.losses.items():
-            rows.append((name, f"{ends.first:.4g} -> {ends.last:.4g}"))
+            rows.append((name, f"{ends.first:.3f} -> {ends.last:.3f}"))
         if self.model:
             rows.append(("registered model", f"{self.model.name}, version {self.model.version}"))
         if self.endpoint:
