@@ -181,9 +181,6 @@ def step_module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 @pytest.mark.parametrize(
     ("precision", "gpu", "has_bf16", "used"),
     [
-        ("auto", "NVIDIA A100", True, "bf16"),
-        ("auto", "Tesla V100", False, "fp16"),
-        ("auto", None, False, "fp32"),
         ("16", "NVIDIA A100", True, "bf16"),
         ("16", "Tesla V100", False, "fp16"),
         ("16", None, False, "fp32"),

@@ -47,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--gradient_accumulation_steps", type=int, default=1)
     add("--eval_accumulation_steps", type=int, default=-1)
     add("--lr_scheduler_type", choices=SCHEDULES, default="linear")
-    add("--precision", choices=("auto", "32", "16"), default="auto")
+    add("--precision", choices=("32", "16"), default="32")
     add("--seed", type=int, default=42)
     add("--enable_full_determinism", choices=BOOLEAN, default="false")
     add("--dataloader_num_workers", type=int, default=0)

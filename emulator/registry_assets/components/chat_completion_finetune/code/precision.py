@@ -26,7 +26,7 @@ def find_machine() -> Machine:
 
 
 def arithmetic(precision: str, machine: Machine) -> Arithmetic:
-    """The arithmetic for precision auto, 16 or 32: 16 bits on a GPU only, bf16 where there is."""
+    """The arithmetic for precision 16 or 32: 16 bits on a GPU only, bf16 where there is."""
     if machine.gpu is None or precision == "32":
         return "fp32"
     return "bf16" if machine.has_bf16 else "fp16"
