@@ -16,7 +16,7 @@ from emulator.faults import Faults
 from emulator.identity import Tokens
 from emulator.operations import Operations
 from emulator.registry import Registry, asset_folders
-from emulator.resource_manager import computes
+from emulator.resource_manager import computes, example_clusters
 from emulator.resource_manager.workspaces import create_workspace
 from emulator.scheduling.alarms import Alarms
 from emulator.scheduling.scheduler import Scheduler
@@ -59,7 +59,8 @@ class Emulator:
         await self._begin_work()
 
     async def _begin_work(self) -> None:
-        create_workspace(self.config, self.store)
+        if create_workspace(self.config, self.store):
+            example_clusters.create(self)
         for container in (self.config.blob_container, self.config.artifact_container):
             self.blobs.create_container(container)
         self.operations.start()

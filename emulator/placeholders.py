@@ -17,6 +17,11 @@ _MOST_BYTES = 16 << 20
 """A longer body is no description of a resource: it passes as it is."""
 
 
+def is_placeholder(name: object) -> bool:
+    """Whether a whole value is such a name, as in the parameters of a template."""
+    return bool(re.fullmatch(_PLACEHOLDER, str(name)))
+
+
 class Placeholders:
     """An ASGI application around another one: puts the default workspace's names in."""
 

@@ -26,11 +26,14 @@ DEPLOYMENT_SCORE = "Deployment_Score"
 """Under this name faults meet the requests that reach a deployment, mirrored ones too."""
 
 _DEPLOYMENT_HEADER = "azureml-model-deployment"
-_PASSED_ON = ("content-type", "accept", "x-ms-request-id", "x-ms-client-request-id")
-"""Headers of a request that the model gets."""
+_HOP = ("connection", "content-length", "date", "host", "keep-alive", "server", "transfer-encoding")
+"""Headers of one connection, of a request or of an answer."""
 
-_TOLD_BY_SCRIPTS = "x-ms-run-"
-"""Begins the headers with which the server of scoring scripts says how it went."""
+_OF_THE_MODEL = (*_HOP, "content-encoding")
+"""Headers of the model's answer that its client does not get; it is decoded here."""
+
+_KEPT_BACK = (*_HOP, "authorization", _DEPLOYMENT_HEADER, "accept-encoding", "expect")
+"""Headers of a request that the model does not get."""
 
 _ROUTES = (("POST", "/score"), ("GET", "/score"), ("GET", "/swagger.json"))
 
@@ -79,7 +82,7 @@ async def _score(request: Request) -> Response:
         )
     _authorize(request, emulator, endpoint)
     deployment = choose(emulator, endpoint, request.headers.get(_DEPLOYMENT_HEADER))
-    headers = {name: v for name in _PASSED_ON if (v := request.headers.get(name))}
+    headers = {name: v for name, v in request.headers.items() if name not in _KEPT_BACK}
     if _DEPLOYMENT_HEADER not in request.headers and request.method == "POST":
         _mirror(emulator, endpoint, body, headers)
     if request.url.query:
@@ -250,10 +253,10 @@ async def _forward(emulator: Emulator, deployment: Resource, asked: _Asked) -> R
             f"The deployment {name} broke off its answer: {error!r}. Its logs may say why.",
             {_DEPLOYMENT_HEADER: name},
         ) from error
-    kind = answer.headers.get("content-type", "application/json")
-    told = {k: v for k, v in answer.headers.items() if k.startswith(_TOLD_BY_SCRIPTS)}
+    told = {k: v for k, v in answer.headers.items() if k not in _OF_THE_MODEL}
+    kind = told.setdefault("content-type", "application/json")
     if answer.is_success or asked.method == "GET":
-        return Response(answer.content, answer.status_code, {"content-type": kind, **told})
+        return Response(answer.content, answer.status_code, told)
     response = _model_error(answer.status_code, answer.content, kind)
     response.headers.update(told)
     return response

@@ -6,9 +6,8 @@ from being imported from.
 
 Prints `LISTENING <port>` once the port is bound; GET /health answers 503 until the script's
 `init()` has returned, then 200. A script that cannot be started ends the process. POST /score
-calls `run(data)` with the request's body as text, as the real service's inference server does: the
-result is answered as JSON, an exception in `run` is a 500 and its trace goes to the log. The
-process ends when the one that started it ends.
+calls `run` as `script_request` says: its result is answered as JSON, an exception in `run` is a
+500 and its trace goes to the log. The process ends when the one that started it ends.
 """
 
 import argparse
@@ -23,7 +22,7 @@ import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
 PARENT_CHECK_SECONDS = 2.0
@@ -40,6 +39,7 @@ class Script:
                 sys.exit(f"The scoring script {file.name} defines no function {name}().")
         self.init = names["init"]
         self._run = names["run"]
+        self.run = _requests.Caller(self._run)
 
     def describe(self, version: str) -> tuple[int, bytes]:
         """Status and content of what the script says of itself in a version of Swagger."""
@@ -50,16 +50,6 @@ class Script:
         except description.NoDescription as error:
             return 404, json.dumps({"message": str(error)}).encode()
         return 200, json.dumps(answer).encode()
-
-    def run(self, method: str, query: str, body: bytes) -> Any:
-        """What the script answers to a request."""
-        if method == "GET":
-            return self._run(**dict(parse_qsl(query)))
-        text = body.decode("utf-8")
-        # The decorators of inference_schema know the parameters, and want them by name.
-        if type(self._run).__name__ == "FunctionWrapper":
-            return self._run(**json.loads(text))
-        return self._run(text)
 
 
 def _neighbour(name: str) -> Any:
@@ -72,12 +62,7 @@ def _neighbour(name: str) -> Any:
     return module
 
 
-def encode(result: Any) -> tuple[int, bytes, str]:
-    """Status, content and type of an answer; responses of Flask and its kin pass as they are."""
-    if hasattr(result, "get_data") and hasattr(result, "status_code"):
-        kind = getattr(result, "mimetype", None) or "application/json"
-        return int(result.status_code), result.get_data(), kind
-    return 200, json.dumps(result).encode(), "application/json"
+_requests = _neighbour("script_request")
 
 
 class Server(ThreadingHTTPServer):
@@ -130,26 +115,34 @@ class Handler(BaseHTTPRequestHandler):
         began = time.monotonic()
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         script = self.server.script
-        failed = False
         if script is None:
             self._answer(503, b'{"message": "The script is being initialised."}', "text/plain")
             return
-        try:
-            with self.server.slots:
-                result = script.run(self.command, urlsplit(self.path).query, body)
-            status, content, kind = encode(result)
-        except Exception:
-            traceback.print_exc()
-            failed = True
-            status, kind = 500, "application/json"
-            content = json.dumps({"message": FAILED}).encode()
+        address = urlsplit(self.path)
+        request = _requests.Request(
+            self.command, address.path, address.query, list(self.headers.items()), body
+        )
+        status, content, headers = self._ask(script, request)
         milliseconds = (time.monotonic() - began) * 1000
         print(f"{self.command} /score {status} {milliseconds:.3f}ms {len(content)}", flush=True)
-        headers = {
-            "x-ms-run-function-failed": str(failed),
-            "x-ms-run-fn-exec-ms": f"{milliseconds:.3f}",
-        }
-        self._answer(status, content, kind, headers)
+        headers["x-ms-run-fn-exec-ms"] = f"{milliseconds:.3f}"
+        self._answer(status, content, headers.pop("content-type", "application/json"), headers)
+
+    def _ask(self, script: Script, request: Any) -> "tuple[int, bytes, dict[str, str]]":
+        """Status, content and headers of what the script answers, or of how it failed."""
+        told = "x-ms-run-function-failed"
+        try:
+            with self.server.slots:
+                status, content, given = script.run(request)
+        except _requests.Refused as error:
+            return error.status, json.dumps({"message": str(error)}).encode(), {told: "False"}
+        except Exception:
+            traceback.print_exc()
+            return 500, json.dumps({"message": FAILED}).encode(), {told: "True"}
+        headers = {name.lower(): value for name, value in given}
+        headers.pop("content-length", None)
+        headers[told] = "True" if status >= 500 else headers.get(told, "False")
+        return status, content, headers
 
     def _answer(
         self, status: int, content: bytes, kind: str, headers: "dict[str, str] | None" = None
@@ -187,6 +180,7 @@ def main() -> None:
         sys.exit(f"The scoring script {a.script} is not in the deployment's code folder.")
     began = time.monotonic()
     print(f"Invoking user's init function of {a.script.name}", flush=True)
+    sys.meta_path.append(_requests.StandIns())
     script = Script(a.script.resolve())
     script.init()
     server.script = script

@@ -26,7 +26,7 @@ _FEW = " The local Azure ML holds few of the components of the registry in the c
 _DATA_TRANSFERS = frozenset(
     {"export_data_database", "import_data_database", "import_data_file_system"}
 )
-_MOVING = frozenset({"latest", "azureml_default"})
+_MOVING = frozenset({"latest", "azureml_default", "default"})
 
 
 @dataclass(frozen=True)

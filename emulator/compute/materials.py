@@ -120,10 +120,17 @@ def output_places(emulator: "Emulator", job: "StepJob") -> dict[str, str]:
     return places
 
 
+def offer_outputs(work: Path) -> None:
+    """Make the folder `outputs` beside the code, as Azure does: commands write into it at once."""
+    place = work / _KEPT[0]
+    if not place.exists():
+        place.mkdir()
+
+
 def keep_folders(emulator: "Emulator", name: str, work: Path) -> None:
     """Keep what a job wrote into its folders `outputs` and `logs`, however it ended."""
     for own in _KEPT:
-        if (work / own).is_dir():
+        if (work / own).is_dir() and any((work / own).iterdir()):
             prefix = f"{artifact_prefix(name)}/{own}"
             target = emulator.blobs.path(emulator.config.artifact_container, prefix)
             shutil.copytree(work / own, target, dirs_exist_ok=True)

@@ -179,7 +179,7 @@ def literal_problem(text: str, kind: str, declaration: Mapping[str, Any]) -> str
     if kind not in ("integer", "number"):
         return None
     try:
-        number = int(text) if kind == "integer" else float(text)
+        number = float(text)
     except ValueError:
         return f"it must be of type {kind}"
     if (low := declaration.get("min")) is not None and number < float(low):

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from emulator.blob_store import BlobError
 from emulator.compute import distribution
 from emulator.compute.expressions import ExpressionError, render
-from emulator.compute.materials import input_files, keep_folders, output_places, workspace_of_job
+from emulator.compute.materials import (
+    input_files,
+    keep_folders,
+    offer_outputs,
+    output_places,
+    workspace_of_job,
+)
 from emulator.compute.outcome import StepError, judge
 from emulator.compute.outputs import output_uri, register_asset
 from emulator.compute.plan import Step, Target
@@ -96,6 +102,7 @@ async def _execute(runner: "JobRunner", job: StepJob, folder: Path) -> Exit:
     work = folder / "wd"
     interpreter = await step_python(runner, job)
     await asyncio.to_thread(_copy_code, runner, job, work)
+    offer_outputs(work)
     files = await asyncio.to_thread(input_files, emulator, job, folder)
     outputs = output_places(emulator, job)
     values: dict[str, str | None] = {f"inputs.{name}": text for name, text in files.items()}

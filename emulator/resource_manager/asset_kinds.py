@@ -12,6 +12,9 @@ from emulator.resource_manager.places import Place
 
 Properties = dict[str, Any]
 
+_FOLDERS = ("uri_folder", "mltable")
+"""Types of data whose paths end with a slash, whatever the client sent."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -31,8 +34,10 @@ class Kind:
 
 
 def _complete_data(place: Place, name: str, version: str, p: Properties) -> None:
-    p["dataUri"] = resolve_uri(place.emulator, p.get("dataUri") or "", place.path)
     p["dataType"] = p.get("dataType") or "uri_folder"
+    uri = resolve_uri(place.emulator, p.get("dataUri") or "", place.path)
+    is_folder = p["dataType"] in _FOLDERS and uri.startswith("azureml://")
+    p["dataUri"] = uri.rstrip("/") + "/" if is_folder else uri
 
 
 def _complete_model(place: Place, name: str, version: str, p: Properties) -> None:

@@ -4,6 +4,7 @@ import re
 import uuid
 from typing import Any
 
+from emulator.clock import CLOCK
 from emulator.http import AzureError
 from emulator.resource_manager.asset_kinds import (
     CODES,
@@ -14,12 +15,12 @@ from emulator.resource_manager.asset_kinds import (
     Properties,
     missing_container,
 )
+from emulator.resource_manager.component_specs import ANONYMOUS
 from emulator.resource_manager.places import Place
 from emulator.resource_manager.resources import envelope, properties_of
 from emulator.store import Resource
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
-_ANONYMOUS = "azureml_anonymous"
 _HASHES = "codeHashes"
 _TEXTS = (
     "description",
@@ -69,10 +70,16 @@ def find_version(place: Place, kind: Kind, name: str, version: str) -> Resource 
         return found
     if version == "azureml_default":
         active = [v for v in versions(place, kind, name) if not v["properties"]["isArchived"]]
-        return active[-1] if active else None
-    if name == _ANONYMOUS:
+        return _default_of(place, active[-1]) if active else None
+    if name == ANONYMOUS:
         return store.get(place.key(kind.collection, name, _own_version(place, version)))
     return None
+
+
+def _default_of(place: Place, version: Resource) -> Resource:
+    """A component's newest version under the id that follows later versions."""
+    name = place.id(COMPONENTS.collection, version["id"].split("/")[-3])
+    return version | {"id": f"{name}/labels/default"}
 
 
 def put_version(
@@ -90,7 +97,7 @@ def put_version(
     _check_names(name, version)
     properties = properties_of(body, *_TEXTS)
     store = place.emulator.store
-    if kind is COMPONENTS and name == _ANONYMOUS:
+    if kind is COMPONENTS and name == ANONYMOUS:
         found = store.get(place.key(kind.collection, name, version))
         version = version if found else _own_version(place, version)
     key = place.key(kind.collection, name, version)
@@ -165,14 +172,19 @@ def update_container(place: Place, kind: Kind, name: str) -> None:
     old = (store.get(key) or {}).get("properties", {})
     shared = _no_versions(kind, newest["properties"]) | old
     shared["latestVersion"] = newest["name"]
-    shared["nextVersion"] = next_version([version["name"] for version in present])
+    shared["nextVersion"] = next_version([version["name"] for version in present], kind)
     if kind is DATA:
         shared["dataType"] = newest["properties"]["dataType"]
     store.put(key, _envelope(place, kind, name, None, shared))
 
 
-def next_version(names: list[str]) -> str:
-    """What a version is called that the service names: one more than the highest number."""
+def next_version(names: list[str], kind: Kind | None = None) -> str:
+    """What a version is called that the service names: one more than the highest number.
+
+    A component's next version is the time, to a ten-millionth of a second.
+    """
+    if kind is COMPONENTS:
+        return CLOCK.now().strftime("%Y-%m-%d-%H-%M-%S-%f0")
     return str(max((int(name) for name in names if name.isdecimal()), default=0) + 1)
 
 

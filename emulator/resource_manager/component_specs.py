@@ -6,6 +6,9 @@ from emulator.http import AzureError
 
 Spec = dict[str, Any]
 
+ANONYMOUS = "azureml_anonymous"
+"""The name of every component that was given none; its spec keeps the client's own."""
+
 _CHANGEABLE = frozenset({"display_name", "description", "tags", "$schema", "version", "name"})
 _SCHEMA = "https://azuremlschemas.azureedge.net/latest/{type}Component.schema.json"
 _TEXTS = ("optional", "default", "min", "max")
@@ -20,15 +23,23 @@ def normalise(spec: Spec, name: str, version: str) -> None:
             "OperationNotSupported",
             f"Component {name} is a flow (type {kind}). The local Azure ML holds no flows.",
         )
-    spec.update(type=kind, name=name, version=version)
+    spec["type"] = kind
+    if name == ANONYMOUS:
+        spec.setdefault("name", name)
+        spec.setdefault("version", version)
+    else:
+        spec.update(name=name, version=version)
     spec.setdefault("display_name", name)
     spec.setdefault("$schema", _SCHEMA.format(type=kind))
-    spec["is_deterministic"] = _text(spec.get("is_deterministic", True))
+    spec["is_deterministic"] = _text(spec.get("is_deterministic", kind != "pipeline"))
     for declared in _declarations(spec, "inputs"):
         declared.setdefault("optional", False)
         declared.update({key: _text(declared[key]) for key in _TEXTS if key in declared})
     for declared in _declarations(spec, "outputs"):
         declared.update({key: _text(declared[key]) for key in _TEXTS if key in declared})
+    distribution = spec.get("distribution")
+    if isinstance(distribution, dict):
+        spec["distribution"] = {key: _text(value) for key, value in distribution.items()}
     if kind == "command":
         resources = spec.get("resources")
         spec["resources"] = dict(resources) if isinstance(resources, dict) else {}

@@ -96,12 +96,14 @@ def start(emulator: "Emulator") -> None:
                 instance_power.recover(emulator, compute)
 
 
-def _put(emulator: "Emulator", path: str, body: dict[str, Any]) -> Response:
-    store = emulator.store
-    old = store.get(path)
+def describe_compute(
+    emulator: "Emulator", path: str, body: dict[str, Any], old: Resource | None = None
+) -> Resource:
+    """A compute as its resource is when it is begun or changed. AzureError for one not allowed."""
     properties = _checked(path.rpartition("/")[2], body, old)
     now = timestamp()
-    resource = envelope(store, path, "computes", {"location": emulator.config.location, **body})
+    whole = {"location": emulator.config.location, **body}
+    resource = envelope(emulator.store, path, "computes", whole)
     resource["tags"] = body.get("tags") or {}
     resource["properties"] = {
         **properties,
@@ -116,6 +118,13 @@ def _put(emulator: "Emulator", path: str, body: dict[str, Any]) -> Response:
     }
     if identity := _identity(emulator.config.tenant, path, body.get("identity")):
         resource["identity"] = identity
+    return resource
+
+
+def _put(emulator: "Emulator", path: str, body: dict[str, Any]) -> Response:
+    store = emulator.store
+    old = store.get(path)
+    resource = describe_compute(emulator, path, body, old)
     store.put(path, resource)
     # A compute is made for jobs, and every job is an MLflow run: its server takes seconds to start.
     emulator.tracking.warm()

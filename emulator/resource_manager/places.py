@@ -37,7 +37,9 @@ class Place:
         """The `id` that answers carry."""
         if self.registry is None:
             return self.key(collection, name, version)
-        path = f"azureml://registries/{self.registry}/{collection}/{name}"
+        # The service of environments writes the registry's name in lower case.
+        registry = self.registry.lower() if collection == "environments" else self.registry
+        path = f"azureml://registries/{registry}/{collection}/{name}"
         return path if version is None else f"{path}/versions/{version}"
 
     def asset_id(self, collection: str, name: str, version: str) -> str:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from emulator.http import AzureError, Router, emulator_of, json_body, request_id, timestamp
+from emulator.placeholders import is_placeholder
 from emulator.resource_manager.dependents import KINDS
 from emulator.resource_manager.resources import properties_of
 from emulator.resource_manager.workspaces import put_workspace
@@ -98,7 +99,9 @@ def _properties(request: Request, given: dict[str, Any]) -> dict[str, Any]:
     for option in _OPTIONS:
         if given.get(f"{option}Option") != "none" and given.get(f"{option}Name"):
             subscription = request.path_params["subscription"]
-            group = given.get(f"{option}ResourceGroupName") or request.path_params["resource_group"]
+            group = given.get(f"{option}ResourceGroupName")
+            if not group or is_placeholder(group):
+                group = request.path_params["resource_group"]
             properties[option] = (
                 f"/subscriptions/{subscription}/resourceGroups/{group}"
                 f"/providers/{KINDS[option]}/{given[f'{option}Name']}"

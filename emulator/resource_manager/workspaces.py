@@ -50,14 +50,16 @@ _COLLECTION = (
 )
 
 
-def create_workspace(config: Config, store: Store) -> None:
-    """Make sure that the configured workspace exists, with its datastores."""
+def create_workspace(config: Config, store: Store) -> bool:
+    """Make sure that the configured workspace exists, with its datastores; whether it is new."""
     path = config.workspace_path
-    if store.get(path) is None:
+    is_new = store.get(path) is None
+    if is_new:
         description = "The local Azure ML's workspace"
         properties = {"friendlyName": config.workspace, "description": description}
         store.put(path, _resource(config, store, path, config.workspace_id, {}, properties))
     create_system_datastores(config, store, path, config.blob_container)
+    return is_new
 
 
 def put_workspace(

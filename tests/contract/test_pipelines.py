@@ -78,7 +78,7 @@ def test_a_pipeline_completes(client: Any, finished: str, created: Created) -> N
     assert set(job.jobs) == {"first", "second"}
 
 
-@pytest.mark.operation("Jobs_List", cost="compute-minutes")
+@pytest.mark.operation("Runs_GetChild", cost="compute-minutes")
 def test_its_steps_are_its_children(client: Any, finished: str) -> None:
     children = list(client.jobs.list(parent_job_name=finished))
     assert {child.display_name for child in children} == {"first", "second"}

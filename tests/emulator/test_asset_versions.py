@@ -1,5 +1,6 @@
 """Environments, components and models as users version them through the unmodified SDK."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,8 @@ def test_the_services_own_environments_are_found(ml_client: "MLClient") -> None:
 
 
 def test_a_component_comes_back_as_the_service_writes_it(ml_client: "MLClient", code: Path) -> None:
-    created = component("normalised", version="1", code=str(code))
+    processes = {"type": "pytorch", "process_count_per_instance": 2}
+    created = component("normalised", version="1", code=str(code), distribution=processes)
     ml_client.components.create_or_update(created)
     resource = ml_client.components._get_component_version("normalised", "1")
     spec = resource.properties.component_spec
@@ -84,6 +86,7 @@ def test_a_component_comes_back_as_the_service_writes_it(ml_client: "MLClient", 
     assert spec["inputs"]["loud"]["default"] == "True"
     assert spec["inputs"]["note"]["optional"] == "True"
     assert spec["resources"]["instance_count"] == "1"
+    assert spec["distribution"] == {"type": "pytorch", "process_count_per_instance": "2"}
     assert spec["is_deterministic"] == "True"
     assert spec["$schema"]
     read = ml_client.components.get("normalised", version="1")
@@ -104,18 +107,23 @@ def test_a_components_content_is_fixed_and_its_description_is_not(
     assert refused.value.status_code == 400
 
 
-def test_component_versions_count_up_unless_nothing_changed(ml_client: "MLClient") -> None:
+def test_a_components_next_version_is_the_time_unless_nothing_changed(
+    ml_client: "MLClient",
+) -> None:
     components = ml_client.components
-    for expected in ("1", "2"):
-        assert components.create_or_update(component("counting")).version == expected
+    assert components.create_or_update(component("counting")).version == "1"
+    second = components.create_or_update(component("counting")).version
+    assert re.fullmatch(r"\d{4}(-\d{2}){5}-\d{7}", second)
     same = components.create_or_update(component("counting"), skip_if_no_change=True)
-    assert same.version == "2"
-    assert components.get("counting").version == "2"
-    components.archive("counting", version="2")
+    assert same.version == second
+    newest = components.get("counting")
+    assert newest.version == second
+    assert newest.id.endswith("/components/counting/labels/default")
+    components.archive("counting", version=second)
     assert [c.version for c in components.list(name="counting")] == ["1"]
     assert components.get("counting").version == "1"
     everything = components.list(name="counting", list_view_type="All")
-    assert {c.version for c in everything} == {"1", "2"}
+    assert {c.version for c in everything} == {"1", second}
 
 
 def test_an_anonymous_component_gets_the_services_own_version(ml_client: "MLClient") -> None:
@@ -124,9 +132,11 @@ def test_an_anonymous_component_gets_the_services_own_version(ml_client: "MLClie
         anonymous = component("unnamed")
         created = ml_client.components.create_or_update(anonymous, is_anonymous=True)
         sent = anonymous._get_rest_name_version()
-        assert created.name == sent[0] == "azureml_anonymous"
-        assert created.version != sent[1]
-        versions.add(created.version)
+        assert created.name == "unnamed"
+        name, _, version = created.id.split("/")[-3:]
+        assert name == sent[0] == "azureml_anonymous"
+        assert version != sent[1]
+        versions.add(version)
     assert len(versions) == 1
     found = ml_client.components.get("azureml_anonymous", version=versions.pop())
     assert found.command == "echo ${{inputs.count}}"

@@ -21,6 +21,8 @@ def test_data_asset_is_uploaded_and_found_again(ml_client: "MLClient", tmp_path:
     assert ml_client.data.get("rows", version="1").description == "rows"
     assert ml_client.data.get("rows", label="latest").version == "1"
     assert [d.version for d in ml_client.data.list("rows")] == ["1"]
+    folder = Data(name="row-folder", version="1", path=str(tmp_path), type="uri_folder")
+    assert ml_client.data.create_or_update(folder).path.endswith(f"/{tmp_path.name}/")
 
 
 def test_content_under_an_existing_version_cannot_change(

@@ -146,7 +146,7 @@ def test_the_other_commands_of_the_control_api(tmp_path: Path) -> None:
         assert "(0 s ahead)" in running.command("clock").stdout
         assert "(60 s ahead)" in running.command("clock", "advance", "60").stdout
         running.command("quota", "set", "standardDSv2*", "8")
-        assert "standardDSv2Family: 0 of 8 vCPUs" in running.command("quota", "list").stdout
+        assert "standardDSv2Family: 16 of 8 vCPUs" in running.command("quota", "list").stdout
         made = running.command("transition", "jobs", "timed", "--seconds", "2", "--fail", "1")
         assert json.loads(made.stdout)["jobs"]["seconds"] == 2
         nothing = running.command("transition", "jobs", "advance", "--name", "x")

@@ -181,3 +181,14 @@ def test_times_of_computes_are_dates(control: Control, made: Any) -> None:
         properties["properties"]["allocationStateTransitionTime"],
     ):
         assert abs(datetime.fromisoformat(time_stamp) - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_a_new_workspace_has_the_clusters_of_the_examples(
+    ml_client: "MLClient", control: "Control"
+) -> None:
+    ml_client.compute.begin_delete("cpu-cluster").wait()
+    control.reset()
+    found = {each.name: each for each in ml_client.compute.list()}
+    assert set(found) == {"cpu-cluster", "gpu-cluster"}
+    assert found["cpu-cluster"].provisioning_state == "Succeeded"
+    assert (found["gpu-cluster"].min_instances, found["gpu-cluster"].max_instances) == (0, 4)

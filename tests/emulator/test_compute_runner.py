@@ -38,7 +38,7 @@ def test_a_command_gets_inputs_outputs_and_surroundings(tmp_path: Path) -> None:
             "job-1",
             command_job(
                 "cat '${{inputs.file}}' > ${{outputs.report}}; cp '${{inputs.file}}' "
-                "${{outputs.folder}}/; mkdir outputs; echo kept > outputs/x.txt; "
+                "${{outputs.folder}}/; echo kept > outputs/x.txt; "
                 "echo $AZUREML_RUN_ID $AZUREML_ROOT_RUN_ID $MLFLOW_RUN_ID $MLFLOW_TRACKING_URI "
                 "$AZUREML_ARM_WORKSPACE_NAME $MINE ${{inputs.n}} [$PYTHONPATH]; "
                 "python -c 'import sys; print(sys.prefix)'; echo err >&2",

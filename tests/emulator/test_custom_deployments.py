@@ -201,7 +201,11 @@ def test_modules_decorators_and_get_requests(
     key = ml_client.online_endpoints.get_keys(ENDPOINT).primary_key
     url = f"https://{ENDPOINT}.eastus.inference.ml.azure.com"
     headers = {"Authorization": f"Bearer {key}", "azureml-model-deployment": "modules"}
-    assert httpx.get(f"{url}/score?raw=abc", headers=headers).json() == "ABC"
+    asked = httpx.get(f"{url}/score?a=1&b=x&b=[2]", headers=headers)
+    assert asked.json() == '{"A": 1, "B": ["X", [2]]}'
+    binary = httpx.post(f"{url}/score", content=b"\xff\xd8", headers=headers)
+    assert (binary.status_code, binary.headers["ms-azureml-model-error-statuscode"]) == (424, "400")
+    assert "cannot be decoded as UTF-8" in binary.json()["message"]
     assert httpx.get(f"{url}/nothing", headers=headers).status_code == 404
     swagger = f"{url}/swagger.json"
     assert httpx.get(swagger, headers=headers).json()["swagger"] == "2.0"
@@ -215,6 +219,46 @@ def test_modules_decorators_and_get_requests(
     assert "[9] is not valid" in unknown.json()["message"]
     assert httpx.get(swagger).status_code == 401
     ml_client.online_deployments.begin_delete("modules", endpoint).result()
+
+
+RAW = """
+from azureml.contrib.services.aml_request import AMLRequest, rawhttp
+from azureml_inference_server_http.api.aml_response import AMLResponse
+
+def init(): pass
+
+@rawhttp
+def run(request: AMLRequest, request_headers):
+    if request.method == "GET":
+        return {"asked": request.args.getlist("a"), "header": request_headers["X-Mine"]}
+    files = {f.filename: f.stream.read() for f in request.files.getlist("file")}
+    if not files:
+        return AMLResponse("No file", status_code=422)
+    headers = {"Content-Type": "image/jpeg", "X-Names": "+".join(files)}
+    return AMLResponse(b"".join(files.values())[::-1], 200, headers)
+"""
+
+
+def test_raw_requests_with_files_in_and_out(
+    ml_client: "MLClient", endpoint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "score.py").write_text(RAW)
+    deploy(ml_client, custom("raw", tmp_path, None, "score.py"))
+    key = ml_client.online_endpoints.get_keys(ENDPOINT).primary_key
+    url = f"https://{ENDPOINT}.eastus.inference.ml.azure.com/score"
+    headers = {"Authorization": f"Bearer {key}", "azureml-model-deployment": "raw"}
+    image = bytes(range(256))
+    parts = [("file", ("a.jpg", image)), ("file", ("b.jpg", b"\xff"))]
+    answer = httpx.post(url, files=parts, headers=headers)
+    assert answer.content == (image + b"\xff")[::-1]
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["x-names"] == "a.jpg+b.jpg"
+    none = httpx.post(url, content=image, headers=headers)
+    assert (none.status_code, none.text) == (424, "No file")
+    assert none.headers["ms-azureml-model-error-statuscode"] == "422"
+    asked = httpx.get(f"{url}?a=1&a=2", headers={**headers, "x-mine": "yes"})
+    assert asked.json() == {"asked": ["1", "2"], "header": "yes"}
+    ml_client.online_deployments.begin_delete("raw", endpoint).result()
 
 
 @pytest.mark.parametrize("mode", ["aad_token", "aml_token"])

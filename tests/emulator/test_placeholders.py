@@ -57,3 +57,12 @@ def test_another_workspace_is_not_meant(published: "MLClient") -> None:
 
     with pytest.raises(ResourceNotFoundError, match="elsewhere"):
         published.workspaces.get("elsewhere")
+
+
+def test_what_a_new_workspace_needs_goes_with_it(published: "MLClient") -> None:
+    from azure.ai.ml.entities import Workspace
+
+    made = published.workspaces.begin_create(Workspace(name="placed", location="eastus")).result()
+    assert "<" not in made.application_insights
+    published.workspaces.begin_delete("placed", delete_dependent_resources=True).result()
+    assert "placed" not in [each.name for each in published.workspaces.list()]

@@ -10,7 +10,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
-NAME = "team-registry"
+NAME = "Team-registry"
 
 
 def client_of(registry: str) -> "MLClient":
@@ -94,9 +94,10 @@ def test_jobs_use_a_registrys_component_data_and_model(
     from azure.ai.ml import Input, Output, command, dsl
     from azure.ai.ml.entities import Data, Environment, Model
 
-    registry.environments.create_or_update(
+    environment = registry.environments.create_or_update(
         Environment(name="used", version="1", image="example.test/image")
     )
+    assert environment.id == f"azureml://registries/{NAME.lower()}/environments/used/versions/1"
     registry.data.create_or_update(
         Data(name="used", version="1", path=str(folder), type="uri_folder")
     )
