@@ -13,6 +13,7 @@ BEGAN = time.monotonic()
 gc.set_threshold(50_000, 20, 50)
 atexit.register(gc.freeze)
 
-# Before Prefect is imported, which reads it then: its own server needs longer than the default of
-# twenty seconds on a small or busy machine.
+# Before Prefect is imported, which reads them then. Its own server needs longer than the default of
+# twenty seconds on a small or busy machine; and a busy one answers 503 for longer than five tries.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "8")
