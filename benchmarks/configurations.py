@@ -64,6 +64,7 @@ def measure(count: int) -> Figures:
                 **config.client_environment(),
                 "FINETUNE_HOME": str(folder / "home"),
                 "PREFECT_LOGGING_LEVEL": "ERROR",
+                "PREFECT_LOGGING_ROOT_LEVEL": "ERROR",
             }
             ours, theirs = multiprocessing.Pipe()
             process = multiprocessing.get_context("spawn").Process(

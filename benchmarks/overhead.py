@@ -149,8 +149,8 @@ def starts(environment: dict[str, str], rounds: int) -> tuple[float, float]:
     try:
         return asyncio.run(_starts(folder, rounds))
     finally:
-        worker.terminate()
-        worker.wait(30)
+        worker.kill()  # asked to end, it sometimes goes on waiting
+        worker.wait()
 
 
 async def _starts(folder: Path, rounds: int) -> tuple[float, float]:

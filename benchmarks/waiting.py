@@ -86,8 +86,14 @@ def _clouds() -> Iterator[tuple[Control, dict[str, str]]]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with running_emulator(folder / "azure") as config, prefect_server(folder / "p") as api:
-            environment = {**config.client_environment(), "FINETUNE_HOME": str(folder / "home")}
-            yield Control(config), {**environment, "PREFECT_API_URL": api}
+            environment = {
+                **config.client_environment(),
+                "FINETUNE_HOME": str(folder / "home"),
+                "PREFECT_API_URL": api,
+                "PREFECT_LOGGING_LEVEL": "ERROR",
+                "PREFECT_LOGGING_ROOT_LEVEL": "ERROR",
+            }
+            yield Control(config), environment
 
 
 def measure(count: int, seconds: float) -> Waiting:

@@ -19,7 +19,7 @@ from prefect.tasks import exponential_backoff
 from tasks.config import DatasetChoice
 from tasks.errors import DataError
 from tasks.explaining import explain, retry_on_transient
-from tasks.hub import explained, open_splits, resolve_revision
+from tasks.hub import explained, open_splits, pin, resolve_revision
 from tasks.locking import locked
 from tasks.remote_file import Fetcher
 from tasks.rows import FEWEST_TRAINING_ROWS, MESSAGES, line_of, rules_version, why_unusable
@@ -92,13 +92,15 @@ def prepare_data(choice: DatasetChoice, folder: Path) -> DataSnapshot:
     Raises DataError when a split, the column `messages` or usable rows are missing, NotFound when
     the dataset is.
     """
-    pinned = choice.model_copy(update={"revision": resolve_revision(choice)})
+    revision, info = pin(choice)
+    pinned = choice.model_copy(update={"revision": revision})
     parts = [choice.name.replace("/", "--")] + ([choice.subset] if choice.subset else [])
-    target = folder / _slug("--".join(parts)) / f"{str(pinned.revision)[:12]}-{choice.percent:g}"
+    target = folder / _slug("--".join(parts)) / f"{revision[:12]}-{choice.percent:g}"
     target.mkdir(parents=True, exist_ok=True)
     began = time.time()
     with locked(target / _LOCK) as waited:
-        return (_made_since(began, target, pinned) if waited else None) or _prepare(pinned, target)
+        made = _made_since(began, target, pinned) if waited else None
+        return made or _prepare(pinned, target, info)
 
 
 def _made_since(began: float, target: Path, choice: DatasetChoice) -> DataSnapshot | None:
@@ -113,10 +115,10 @@ def _made_since(began: float, target: Path, choice: DatasetChoice) -> DataSnapsh
     return made if is_same and verify(made) else None
 
 
-def _prepare(choice: DatasetChoice, target: Path) -> DataSnapshot:
+def _prepare(choice: DatasetChoice, target: Path, info: Any | None) -> DataSnapshot:
     revision = str(choice.revision)
     parts_folder = target / _PARTS
-    splits = open_splits(choice, revision, parts_folder)
+    splits = open_splits(choice, revision, parts_folder, info)
     files: dict[str, SplitFile] = {}
     with explained(choice), Fetcher() as fetcher:
         counts = {split: _share(rows.num_rows, choice.percent) for split, rows in splits.items()}

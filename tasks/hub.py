@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,14 @@ from tasks.config import DatasetChoice
 from tasks.errors import DataError, NotFound, PermissionProblem, UserError
 from tasks.explaining import is_transient
 from tasks.hub_listing import listing
-from tasks.parquet import NotFitting, Source, open_parquet
+from tasks.parquet import NotFitting, Source, join_files
 from tasks.remote_file import Fetcher
 from tasks.rows import MESSAGES
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PUBLIC_HUB = "https://huggingface.co"
 _BATCH = 500
+_OPENED_AT_ONCE = 4
 
 
 def resolve_revision(choice: DatasetChoice) -> str:
@@ -28,15 +30,20 @@ def resolve_revision(choice: DatasetChoice) -> str:
     A revision that is a commit already costs no request. Raises NotFound, PermissionProblem,
     DataError; lets transient errors through, for a retry.
     """
+    return pin(choice)[0]
+
+
+def pin(choice: DatasetChoice) -> tuple[str, Any | None]:
+    """The commit, and what the hub says of it if it had to be asked."""
     if choice.revision and _COMMIT.fullmatch(choice.revision):
-        return choice.revision
+        return choice.revision, None
     info = _look_up(choice, choice.revision)
     if not info.sha:
         raise DataError(
             f"The hub gives no commit for dataset {choice.name}.",
             "Set dataset.revision to a commit.",
         )
-    return str(info.sha)
+    return str(info.sha), info
 
 
 def _look_up(choice: DatasetChoice, revision: str | None) -> Any:
@@ -78,35 +85,36 @@ class LoadedRows:
             yield table.to_pylist()
 
 
-def open_splits(choice: DatasetChoice, revision: str, cache: Path) -> dict[str, Rows]:
-    """The rows of the splits that the choice names.
+def open_splits(
+    choice: DatasetChoice, revision: str, cache: Path, info: Any | None = None
+) -> dict[str, Rows]:
+    """The rows of the splits that the choice names. `info`: what the hub said of the revision.
 
     The columns are `messages` and all others of a plain type (no images, no sound). Of Parquet
     files only what is read is fetched, into `cache`; other files of these splits are downloaded.
     """
     wanted = list(dict.fromkeys((choice.train_split, choice.test_split, choice.sample_split)))
-    return _in_parts(choice, revision, wanted, cache) or _as_a_whole(choice, revision, wanted)
+    return _in_parts(choice, revision, wanted, cache, info) or _as_a_whole(choice, revision, wanted)
 
 
 def _in_parts(
-    choice: DatasetChoice, revision: str, wanted: list[str], cache: Path
+    choice: DatasetChoice, revision: str, wanted: list[str], cache: Path, info: Any | None = None
 ) -> dict[str, Rows] | None:
     """The splits where the card describes Parquet files; None where `datasets` has to see."""
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
     if HF_HUB_OFFLINE:
         return None
-    info = _look_up(choice, revision)
+    info = info or _look_up(choice, revision)
     card = info.card_data.to_dict() if info.card_data else None
     found = listing(card, [each.rfilename for each in info.siblings or []], choice.subset)
     if found is None or any(split not in found.files for split in wanted):
         return None
     source = Source(choice.name, revision, hub_address(), cache)
-    with explained(choice):
+    with explained(choice), ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+        opening = {split: pool.map(source.open, found.files[split]) for split in wanted}
         try:
-            splits = {
-                split: open_parquet(source, found.files[split], found.columns) for split in wanted
-            }
+            splits = {split: join_files(opening[split], found.columns) for split in wanted}
         except NotFitting:
             return None
     for split in splits.values():

@@ -5,7 +5,7 @@ it is left to it.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,14 +91,14 @@ class Source:
         return pq.ParquetFile(remote, pre_buffer=False, buffer_size=BLOCK), remote
 
 
-def open_parquet(
-    source: Source, paths: Sequence[str], declared: Mapping[str, Any] | None
+def join_files(
+    files: Iterable[tuple[Any, RemoteFile | None]], declared: Mapping[str, Any] | None
 ) -> ParquetSplit:
-    """The split of these files, with `messages` and the columns of a plain type.
+    """The split of these files, as `Source.open` gives them: `messages` and the plain columns.
 
     `declared`: the columns by the dataset's card. Raises NotFitting.
     """
-    opened = [source.open(path) for path in paths]
+    opened = list(files)
     schemas = [file.schema_arrow for file, _ in opened]
     columns = _columns(schemas[0], declared)
     for schema in schemas[1:]:
