@@ -20,7 +20,7 @@ from tasks.config import FinetuneConfig
 from tasks.data import download_data
 from tasks.errors import UserError
 from tasks.evaluation import Evaluation, evaluate_models
-from tasks.explaining import explain
+from tasks.explaining import explain, retry_on_transient
 from tasks.family import undo_family
 from tasks.naming import clean
 from tasks.ownership import home
@@ -87,7 +87,15 @@ def _without_endpoint(config: FinetuneConfig) -> FinetuneConfig:
     return config.model_copy(update={"serving": serving, "plan_only": False})
 
 
-@task(name="train a variant", task_run_name="train {name}", cache_policy=NO_CACHE)
+@task(
+    name="train a variant",
+    task_run_name="train {name}",
+    cache_policy=NO_CACHE,
+    retries=2,  # a busy Prefect server refuses one of many; what was begun is adopted
+    retry_delay_seconds=10,
+    retry_jitter_factor=0.5,
+    retry_condition_fn=retry_on_transient,
+)
 def train_variant(name: str, config: FinetuneConfig, workspace: str) -> RunReport:
     """One of the trainings, as a run of its own inside this one."""
     return finetune.with_options(flow_run_name=clean(name))(config, workspace)

@@ -50,6 +50,9 @@ PACKAGES = (
 
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
+_INTERRUPT = signal.getsignal(signal.SIGINT)
+"""What the node was started with: a shell's background jobs, and their children, ignore Ctrl-C."""
+
 
 class Node:
     """The loop of the node: one thread, so that a child is forked from a quiet process."""
@@ -184,7 +187,7 @@ def _become(request: Request, end: _End) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, _INTERRUPT)
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
