@@ -7,6 +7,7 @@ set here, before any test module is.
 import fcntl
 import os
 import shutil
+import signal
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ _KEPT = Path(__file__).parents[1] / ".local" / "tests"
 def pytest_configure(config: pytest.Config) -> None:
     folder = Path(tempfile.mkdtemp(prefix="finetune-tests-"))
     config.stash[_FOLDER] = folder
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         if name.startswith(_FOREIGN) or name.lower() in _PROXIES:
             del os.environ[name]
