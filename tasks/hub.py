@@ -112,7 +112,7 @@ def _in_parts(
         return None
     source = Source(choice.name, revision, hub_address(), cache)
     with explained(choice), ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
-        opening = {split: pool.map(source.open, found.files[split]) for split in wanted}
+        opening = {split: pool.map(source.find, found.files[split]) for split in wanted}
         try:
             splits = {split: join_files(opening[split], found.columns) for split in wanted}
         except NotFitting:
