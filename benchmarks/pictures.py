@@ -61,6 +61,7 @@ def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
         figure.subplots_adjust(left=0.06, right=0.98, bottom=0.14, top=0.8, wspace=0.25)
         for axes, (name, label) in zip(figure.subplots(1, len(panels)), panels, strict=True):
             _panel(axes, [row[count] for row in rows], [row[name] for row in rows], label)
+        figure.axes[0].legend(frameon=False, fontsize=8, loc="upper left")
         drawn.append(folder / f"{part}.png")
         figure.savefig(drawn[-1])
     return drawn
@@ -89,4 +90,3 @@ def _panel(axes: "Axes", counts: Sequence[float], values: Sequence[float], label
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.margins(x=0.12)
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
