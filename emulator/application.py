@@ -37,6 +37,7 @@ from emulator.resource_manager import (
     endpoints,
     jobs,
     locations,
+    managed_networks,
     not_emulated,
     registries,
     schedules,
@@ -75,6 +76,7 @@ class Application:
         for part in (locations, datastores, connections, registries, template_deployments):
             part.register(self.management)
         dependents.register(self.management)
+        managed_networks.register(self.management)
         not_emulated.register(self.management)
         self.api = Router("data plane")
         for service in (registry_service, registry_uploads, run_history, mlflow_service):

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from emulator.package_indexes import index_hosts, trusted_by_pip
+
 DEFAULT_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 STATE_VARIABLE = "AZUREML_EMULATOR_STATE"
 
@@ -87,7 +89,8 @@ class Config:
         """The variables that make an unmodified Azure ML client talk to this emulator."""
         hosts = ["localhost", "127.0.0.1"]  # azureml-dataprep fails on "::1"
         present = [x for x in environment.get("NO_PROXY", "").split(",") if x and x not in hosts]
-        no_proxy = ",".join([*hosts, *present])
+        indexes = [x for x in index_hosts(environment) if x not in (*hosts, *present)]
+        no_proxy = ",".join([*hosts, *present, *indexes])
         bundle = str(self.ca_bundle)
         return {
             "HTTPS_PROXY": self.proxy_url,
@@ -97,6 +100,7 @@ class Config:
             "REQUESTS_CA_BUNDLE": bundle,
             "CURL_CA_BUNDLE": bundle,
             "SSL_CERT_FILE": bundle,
+            **trusted_by_pip(environment, self.state),
             "AZURE_TENANT_ID": self.tenant,
             "AZURE_CLIENT_ID": self.client_id,
             "AZURE_CLIENT_SECRET": self.client_secret,

@@ -147,22 +147,25 @@ def _put_in_place(
 ) -> tuple[Path, dict[str, str]]:
     """Lay code and model out as the service does; gives the script and all its variables."""
     code = properties["codeConfiguration"]
+    entry = code["scoringScript"]
     app = folder / "azureml-app"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if code.get("codeId"):
-        shutil.copytree(_files(emulator, code["codeId"], "code", workspace), app)
+        source = _files(emulator, code["codeId"], "code", workspace)
+        shutil.copytree(source, app)
+        inner = entry.removeprefix(f"{source.name}/")
+        # Published code names a script with its folder, which is the code itself, too.
+        entry = inner if not (app / entry).exists() and (app / inner).exists() else entry
     else:
         app.mkdir()
     note(storage_log(log), f"Code of {code.get('codeId') or 'none'} is in place.")
-    script = (app / code["scoringScript"]).resolve()
+    script = (app / entry).resolve()
     if not script.is_relative_to(app.resolve()):
-        raise AzureError(
-            400, "BadRequest", f"The scoring script {code['scoringScript']} is outside of its code."
-        )
+        raise AzureError(400, "BadRequest", f"The scoring script {entry} is outside of its code.")
     ours = {
         "AML_APP_ROOT": str(app),
-        "AZUREML_ENTRY_SCRIPT": code["scoringScript"],
+        "AZUREML_ENTRY_SCRIPT": entry,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     model = model_path(emulator, properties, workspace)

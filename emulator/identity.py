@@ -134,13 +134,24 @@ def identity_router() -> Router:
 
     @router.operation("Identity_Token", "POST", "/{tenant}/oauth2/v2.0/token")
     async def token(request: Request) -> Response:
-        fields = parse_qs((await request.body()).decode())
-        return _token(request, {name: values[0] for name, values in fields.items()})
+        form = await _form(request)
+        return _token(request, form, form.get("scope", "").split(" ")[0].removesuffix("/.default"))
+
+    @router.operation("Identity_Token", "POST", "/{tenant}/oauth2/token")
+    async def token_of_version_1(request: Request) -> Response:
+        form = await _form(request)
+        return _token(request, form, form.get("resource", ""), version=1)
 
     return router
 
 
-def _token(request: Request, form: dict[str, str]) -> Response:
+async def _form(request: Request) -> dict[str, str]:
+    fields = parse_qs((await request.body()).decode(errors="replace"))
+    return {name: values[0] for name, values in fields.items()}
+
+
+def _token(request: Request, form: dict[str, str], audience: str, version: int = 2) -> Response:
+    """A token for an audience to who knows the client's secret, as Entra ID's endpoint answers."""
     emulator = emulator_of(request)
     config = emulator.config
     if form.get("grant_type") != "client_credentials":
@@ -164,7 +175,7 @@ def _token(request: Request, form: dict[str, str]) -> Response:
         )
     if form.get("client_secret") != config.client_secret:
         return oauth_error(401, "invalid_client", 7000215, "Invalid client secret provided.")
-    audience = form.get("scope", "").split(" ")[0].removesuffix("/.default").rstrip("/")
+    audience = audience.rstrip("/")
     if audience not in MANAGEMENT + MACHINE_LEARNING + STORAGE:
         return oauth_error(
             400,
@@ -173,14 +184,18 @@ def _token(request: Request, form: dict[str, str]) -> Response:
             f"The resource principal named {audience} was not found.",
         )
     lifetime = _lifetime()
-    return JSONResponse(
-        {
-            "token_type": "Bearer",
-            "expires_in": lifetime,
-            "ext_expires_in": lifetime,
-            "access_token": emulator.tokens.issue(audience, config.client_id, lifetime),
-        }
-    )
+    answer: dict[str, object] = {
+        "token_type": "Bearer",
+        "expires_in": lifetime,
+        "ext_expires_in": lifetime,
+        "access_token": emulator.tokens.issue(audience, config.client_id, lifetime),
+    }
+    if version == 1:  # numbers as text, and when it ends
+        now = int(CLOCK.now().timestamp())
+        answer |= {"expires_in": str(lifetime), "ext_expires_in": str(lifetime)}
+        answer |= {"expires_on": str(now + lifetime), "not_before": str(now)}
+        answer["resource"] = form["resource"]
+    return JSONResponse(answer)
 
 
 def _lifetime() -> int:

@@ -85,13 +85,14 @@ class Registry:
         return self.model(name)
 
     def create_version(self, body: dict[str, Any]) -> Resource:
-        """A new version, with the next number, of a model that exists."""
+        """A new version, with the next number; a first version makes its model, as elsewhere."""
         name = str(body.get("name") or "")
-        model = self.model(name)
         source = body.get("source")
         if not isinstance(source, str) or not source:
             raise MlflowError("INVALID_PARAMETER_VALUE", "The parameter 'source' is missing.")
         uri = model_uri(self.emulator, source)
+        model = self.store.get(self.path(name)) if name else None
+        model = model or self.create(name, None, {})
         numbers = [int(v["name"]) for v in self.versions(name) if v["name"].isdigit()]
         number = str(max(numbers, default=0) + 1)
         run = body.get("run_id") or None

@@ -2,7 +2,7 @@
 
 import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 from starlette.requests import Request
@@ -40,6 +40,17 @@ def register(router: Router) -> None:
         name = "MLflow_" + re.sub(r"[/{}]+", "_", call).rstrip("_")
         name += f"_{method.lower()}" if call.startswith("logged-models") and "{" in call else ""
         router.operation(name, method, f"{_API}/mlflow/{call}")(_pass_on(method, call))
+
+    @router.operation("MLflow_experiments_list", "GET", f"{_API}/mlflow/experiments/list")
+    async def list_experiments(request: Request) -> Response:
+        """A call of MLflow 1, which the service has kept: a search without a filter."""
+        workspace_path(request)
+        query = {"max_results": "1000", **request.query_params}
+        answer = await _send(request, "GET", "experiments/search", b"", urlencode(query))
+        if not answer.is_success:
+            return _copy(answer)
+        found = _with_azure_addresses(answer.json(), _base(request))
+        return JSONResponse({"experiments": [], **found})
 
     @router.operation(
         "MLflow_runs_log-batch-async", "POST", _API + "/preview/mlflow/runs/log-batch-async"
@@ -79,11 +90,14 @@ def _pass_on(method: str, call: str) -> Handler:
     return handle
 
 
-async def _send(request: Request, method: str, call: str, body: bytes) -> httpx.Response:
+async def _send(
+    request: Request, method: str, call: str, body: bytes, query: str | None = None
+) -> httpx.Response:
+    """`query` takes the place of the request's own."""
     return await emulator_of(request).tracking.send(
         method,
         f"/api/{quote(request.path_params['api'], safe='')}/mlflow/{call}",
-        params=request.url.query.encode(),
+        params=(request.url.query if query is None else query).encode(),
         content=body,
         headers={"content-type": "application/json"},
     )

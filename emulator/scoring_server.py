@@ -18,10 +18,11 @@ conversation is generated at a time.
 
 Models of other MLflow flavors take {"input_data": {"columns": [...], "data": [[...], ...]}},
 {"input_data": [...]} or MLflow's own dataframe_split, dataframe_records, inputs and instances, and
-answer a list of predictions.
+answer a list of predictions. GET /swagger.json?version=2 or 3 says what a model takes and gives.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import sys
@@ -30,191 +31,23 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-PARAMETERS: dict[str, tuple[type[float], ...]] = {
-    "temperature": (int, float),
-    "top_p": (int, float),
-    "top_k": (int,),
-    "do_sample": (bool,),
-    "max_new_tokens": (int,),
-    "repetition_penalty": (int, float),
-    "return_full_text": (bool,),
-}
-DEFAULT_NEW_TOKENS = 200
 PARENT_CHECK_SECONDS = 2.0
 
 
-class BadRequest(Exception):
-    """A request that the model cannot answer; the text goes to the client."""
+def _neighbour(name: str) -> Any:
+    """A module beside this file, from whose folder nothing is imported."""
+    found = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
 
 
-class Model(Protocol):
-    def score(self, body: dict[str, Any]) -> Any:
-        """The answer to a request's JSON body. Raises BadRequest."""
-
-
-def load(folder: Path) -> Model:
-    """Load a model folder. Raises ValueError for a folder that holds no model."""
-    for model, tokenizer in (
-        ("model", "components/tokenizer"),
-        ("data/model", "data/tokenizer"),
-        (".", "."),
-    ):
-        if (folder / model / "config.json").is_file():
-            return ChatModel(folder / model, folder / tokenizer)
-    if (folder / "MLmodel").is_file():
-        return TabularModel(folder)
-    raise ValueError(f"{folder} holds neither an MLmodel file nor a config.json")
-
-
-class ChatModel:
-    """A transformers model with a chat template."""
-
-    def __init__(self, model: Path, tokenizer: Path) -> None:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        gpu = torch.cuda.is_available()
-        if not gpu:
-            torch.set_num_threads(1)
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer)
-        if not self._tokenizer.chat_template:
-            raise ValueError(f"the tokenizer in {tokenizer} has no chat template")
-        dtype = "auto" if gpu else torch.float32
-        loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
-        self._model = loaded.to("cuda" if gpu else "cpu").eval()
-        self._context = int(self._model.config.max_position_embeddings)
-
-    def score(self, body: dict[str, Any]) -> Any:
-        conversations, parameters = read_chat_request(body)
-        replies = [self._reply(messages, parameters) for messages in conversations]
-        return {"output": replies[0] if len(replies) == 1 else replies}
-
-    def _reply(self, messages: list[dict[str, str]], parameters: dict[str, Any]) -> str:
-        import torch
-
-        try:
-            prompt = self._tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-            ).to(self._model.device)
-        except Exception as error:  # Templates raise what they like.
-            raise BadRequest(f"The chat template refused the conversation: {error}") from error
-        length = prompt["input_ids"].shape[1]
-        room = self._context - length
-        if room < 1:
-            raise BadRequest(
-                f"The conversation has {length} tokens; the model reads at most "
-                f"{self._context - 1} and one more for its reply."
-            )
-        settings = dict(parameters)
-        whole = settings.pop("return_full_text", False)
-        settings["max_new_tokens"] = min(settings.get("max_new_tokens", DEFAULT_NEW_TOKENS), room)
-        if settings.get("temperature") == 0:
-            settings |= {"do_sample": False, "temperature": 1.0}
-        with torch.inference_mode():
-            tokens = self._model.generate(**prompt, **settings, min_new_tokens=1)[0]
-        text: str = self._tokenizer.decode(
-            tokens if whole else tokens[length:], skip_special_tokens=True
-        )
-        return text.strip()
-
-
-class TabularModel:
-    """Any other MLflow model, through its pyfunc flavor."""
-
-    def __init__(self, folder: Path) -> None:
-        import mlflow.pyfunc
-
-        self._model = mlflow.pyfunc.load_model(str(folder))
-
-    def score(self, body: dict[str, Any]) -> Any:
-        import pandas
-        from mlflow.exceptions import MlflowException
-
-        try:
-            data = self._input(body)
-            answer = self._model.predict(data, params=body.get("params") or None)
-        except (MlflowException, ValueError) as error:
-            raise BadRequest(f"The model refused input_data: {error}") from error
-        if isinstance(answer, pandas.DataFrame):
-            return answer.to_dict("records")
-        return answer.tolist() if hasattr(answer, "tolist") else answer
-
-    def _input(self, body: dict[str, Any]) -> Any:
-        """What the model is given: a table, or tensors, by the key that it came under."""
-        import pandas
-
-        if isinstance(split := body.get("dataframe_split"), dict):
-            return pandas.DataFrame(split["data"], split.get("index"), split.get("columns"))
-        if isinstance(records := body.get("dataframe_records"), list):
-            return pandas.DataFrame(records)
-        for key in ("inputs", "instances"):
-            if isinstance(body.get(key), list | dict):
-                return _tensors(body[key])
-        data = body.get("input_data")
-        if isinstance(data, dict) and {"columns", "data"} <= data.keys():
-            return pandas.DataFrame(data["data"], data.get("index"), data["columns"])
-        schema = self._model.metadata.get_input_schema() if self._model.metadata else None
-        if isinstance(data, list | dict) and schema is not None and schema.is_tensor_spec():
-            return _tensors(data)
-        if isinstance(data, list | dict):
-            return pandas.DataFrame(data)
-        raise BadRequest("input_data is missing, or neither an object nor a list.")
-
-
-def _tensors(data: Any) -> Any:
-    """Numbers as MLflow's tensor models take them: an array, or arrays by name."""
-    import numpy
-
-    if isinstance(data, dict):
-        return {name: numpy.array(values) for name, values in data.items()}
-    return numpy.array(data)
-
-
-def read_chat_request(body: dict[str, Any]) -> tuple[list[list[dict[str, str]]], dict[str, Any]]:
-    """The conversations and generation parameters of a request. Raises BadRequest."""
-    data = body.get("input_data")
-    if not isinstance(data, dict) or "input_string" not in data:
-        raise BadRequest("The body must have input_data.input_string: a list of conversations.")
-    given = data["input_string"]
-    if not isinstance(given, list) or not given:
-        raise BadRequest("input_data.input_string must be a list that is not empty.")
-    conversations = [given] if isinstance(given[0], dict) else given
-    for number, messages in enumerate(conversations):
-        if not isinstance(messages, list) or not messages:
-            raise BadRequest(f"Conversation {number} is not a list of messages.")
-        for message in messages:
-            texts = message if isinstance(message, dict) else {}
-            if not all(isinstance(texts.get(key), str) for key in ("role", "content")):
-                raise BadRequest(
-                    f"Conversation {number} has a message without the texts role and content."
-                )
-    parameters = {**(data.get("parameters") or {}), **(body.get("params") or {})}
-    for name, value in parameters.items():
-        _check_parameter(name, value)
-    return conversations, parameters
-
-
-def _check_parameter(name: str, value: Any) -> None:
-    kinds = PARAMETERS.get(name)
-    if kinds is None:
-        raise BadRequest(f"Parameter {name} is not supported; use {', '.join(PARAMETERS)}.")
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        expected = " or ".join(kind.__name__ for kind in kinds)
-        raise BadRequest(f"Parameter {name} is {value!r}; it must be of the type {expected}.")
-    number = float(value)
-    valid, limit = {
-        "temperature": (number >= 0, "0 or more"),
-        "top_k": (number >= 0, "0 or more"),
-        "max_new_tokens": (number >= 1, "1 or more"),
-        "top_p": (0 < number <= 1, "greater than 0 and at most 1"),
-        "repetition_penalty": (number > 0, "greater than 0"),
-    }.get(name, (True, ""))
-    if not valid:
-        raise BadRequest(f"Parameter {name} is {value}; it must be {limit}.")
+_models = _neighbour("scoring_models")
 
 
 class Server(ThreadingHTTPServer):
@@ -224,7 +57,8 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__((host, port), Handler)
-        self.model: Model | None = None
+        self.model: Any = None
+        """As in scoring_models."""
         self.lock = threading.Lock()
 
     def score(self, content: bytes) -> tuple[int, Any]:
@@ -239,7 +73,7 @@ class Server(ThreadingHTTPServer):
         try:
             with self.lock:
                 return 200, self.model.score(body)
-        except BadRequest as error:
+        except _models.BadRequest as error:
             return 400, _error("BadRequest", str(error))
 
 
@@ -256,12 +90,24 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def do_GET(self) -> None:
-        if self.path.partition("?")[0] != "/health":
+        address = urlsplit(self.path)
+        if address.path == "/swagger.json" and self.server.model is not None:
+            self._describe(parse_qs(address.query).get("version", ["2"])[-1])
+        elif address.path != "/health":
             self._answer(404, _error("NotFound", f"There is nothing at {self.path}."))
         elif self.server.model is None:
             self._answer(503, {"status": "loading"})
         else:
             self._answer(200, {"status": "ready"})
+
+    def _describe(self, version: str) -> None:
+        description = _neighbour("script_description")
+        try:
+            answer = description.describe_model(*self.server.model.schemas(), version)
+        except description.NoDescription as error:
+            self._answer(404, {"message": str(error)})
+        else:
+            self._answer(200, answer)
 
     def do_POST(self) -> None:
         started = time.monotonic()
@@ -311,7 +157,7 @@ def main() -> None:
     print(f"LISTENING {server.server_address[1]}", flush=True)
     started = time.monotonic()
     try:
-        server.model = load(a.model)
+        server.model = _models.load(a.model)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         sys.exit(f"The model in {a.model} cannot be loaded: {type(error).__name__}: {reason}")

@@ -1,4 +1,4 @@
-"""What a scoring script takes and gives, as Swagger 2 or OpenAPI 3: GET /swagger.json.
+"""What a scoring script, or a model, takes and gives, as Swagger 2 or OpenAPI 3: GET /swagger.json.
 
 Loaded by its path with the Python of a deployment's environment, like `script_server`: it uses
 nothing but the standard library, and `inference_schema` where the script itself was decorated
@@ -33,6 +33,15 @@ def describe(run: Any, folder: Path, version: str) -> dict[str, Any]:
             found[number] = json.loads(own.read_text(encoding="utf-8"))
         elif number in _versions(run):
             found[number] = _of_function(run, number)
+    return _chosen(found, version)
+
+
+def describe_model(takes: dict[str, Any], gives: dict[str, Any], version: str) -> dict[str, Any]:
+    """The description of a model without a script, by its schemas. Raises NoDescription."""
+    return _chosen({number: _specification(number, takes, gives) for number in _FILES}, version)
+
+
+def _chosen(found: dict[str, dict[str, Any]], version: str) -> dict[str, Any]:
     wanted = _OTHER_NAMES.get(version, version)
     if wanted in found:
         return found[wanted]
@@ -64,6 +73,10 @@ def _of_function(run: Any, version: str) -> dict[str, Any]:
     schemas = _schemas(run)
     takes = schemas.get_input_schema(run) if schemas else _ANYTHING
     gives = schemas.get_output_schema(run) if schemas else _ANYTHING
+    return _specification(version, takes, gives)
+
+
+def _specification(version: str, takes: Any, gives: Any) -> dict[str, Any]:
     failure = {"type": "object", "properties": {"message": {"type": "string"}}}
     parts = {"ServiceInput": takes, "ServiceOutput": gives, "ErrorResponse": failure}
     name = os.environ.get("SERVICE_NAME") or "ML service"

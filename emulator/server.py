@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -25,6 +26,8 @@ from emulator.pages.site import Site
 from emulator.proxy import Proxy
 from emulator.refusals import hub_refusal
 
+_NEW_OBJECTS = 10_000
+"""Objects made, and not gone again, between two looks for garbage."""
 HUB_FOLDER = Path(__file__).parent / "hub_assets"
 
 
@@ -110,6 +113,7 @@ async def serve(
         tasks = [asyncio.create_task(server.serve()) for server in servers]
         await _until_started(servers, tasks)
         await proxy.start()
+        _spare_garbage_collection()
         ready.write_text(str(os.getpid()))
         if not exit_with_parent:
             print(f"Page for a browser: {config.proxy_url}/", flush=True)
@@ -121,6 +125,13 @@ async def serve(
             if watch:
                 watch.cancel()
             await _stop(servers, tasks, proxy, emulator)
+
+
+def _spare_garbage_collection() -> None:
+    """Leave what was loaded out of it: every look through all of that holds up all requests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS)
 
 
 def _uvicorn(app: Any, port: int, **tls: Path) -> _Server:
@@ -136,6 +147,7 @@ def _uvicorn(app: Any, port: int, **tls: Path) -> _Server:
             timeout_keep_alive=75,
             timeout_graceful_shutdown=2,
             server_header=False,
+            proxy_headers=False,
             **{k: str(v) for k, v in tls.items()},  # type: ignore[arg-type]
         )
     )
@@ -169,6 +181,9 @@ async def _stop(
 
 def configure_logging(state: Path, verbose: bool) -> None:
     """The server's log goes to the state folder; warnings and, if asked, requests to stderr."""
+    # What no line shows need not be found out for each.
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     state.mkdir(parents=True, exist_ok=True)
     file = logging.FileHandler(state / "emulator.log")
     terminal = logging.StreamHandler()

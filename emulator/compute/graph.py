@@ -1,11 +1,14 @@
 """From a job's body to a plan: components looked up, pipelines flattened, bindings followed."""
 
+import os
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from emulator.compute.commands import check_references, read_command
 from emulator.compute.components import Component, find_component
+from emulator.compute.data_imports import import_component
+from emulator.compute.default_artifacts import placed
 from emulator.compute.expressions import (
     ExpressionError,
     ParentOutput,
@@ -13,6 +16,7 @@ from emulator.compute.expressions import (
     bindings,
     fill_path,
 )
+from emulator.compute.parallel import read_parallel
 from emulator.compute.plan import ROOT, Group, Plan, Step, Target
 from emulator.compute.scope import Scope, component_inputs, job_inputs, user_error
 from emulator.compute.values import RawOutput, StepOutput, literal_text, read_output
@@ -21,7 +25,7 @@ from emulator.http import AzureError
 if TYPE_CHECKING:
     from emulator.core import Emulator
 
-NODE_TYPES = frozenset({"command", "pipeline"})
+NODE_TYPES = frozenset({"command", "parallel", "pipeline"})
 MOST_LEVELS = 20
 
 
@@ -142,9 +146,13 @@ class _Flattening:
         component = self._component(name, node, scope)
         outputs = _node_outputs(key, name, node, component, targets)
         given = node.get("inputs")
-        if component.type == "command":
+        if component.type != "pipeline":
             inputs = component_inputs(name, scope, given, component.inputs)
-            command = read_command(scope, component.spec, node, component.code)
+            if component.type == "parallel":
+                cores = self._emulator.config.cores or os.cpu_count() or 1
+                command, inputs = read_parallel(name, scope, component, node, inputs, cores)
+            else:
+                command = read_command(scope, component.spec, node, component.code)
             check_references(f"component job {name}", command.text, inputs, outputs)
             compute = node.get("computeId") or node.get("compute") or scope.default_compute
             self.plan.steps[key] = Step(
@@ -177,6 +185,8 @@ class _Flattening:
     def _component(self, name: str, node: Mapping[str, Any], scope: Scope) -> Component:
         reference = node.get("componentId") or node.get("component")
         kind = node.get("type") or "command"
+        if imported := import_component(node):
+            return imported
         if kind not in NODE_TYPES:
             raise _unsupported(name, kind)
         if not isinstance(reference, str):
@@ -192,7 +202,7 @@ def _unsupported(name: str, kind: object) -> AzureError:
         501,
         "OperationNotSupported",
         f"Job {name} of the pipeline is of type {kind}. The local Azure ML runs nodes of type "
-        f"{' and '.join(sorted(NODE_TYPES))}.",
+        f"{', '.join(sorted(NODE_TYPES))}.",
     )
 
 
@@ -266,7 +276,8 @@ def _node_outputs(
     for own, declared in component.outputs.items():
         kind = str(declared.get("type", "uri_folder")).lower()
         parent = targets.get(bound.get(own, ""))
-        outputs[own] = parent or _target(key, own, written.get(own, RawOutput()), kind)
+        output = placed(own, written.get(own, RawOutput()), component.spec)
+        outputs[own] = parent or _target(key, own, output, kind)
     return outputs
 
 

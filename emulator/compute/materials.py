@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from emulator.blob_store import BlobError
-from emulator.compute.mltable import MLTABLE, read_table
+from emulator.compute.mltable import MLTABLE, TABLE, described_table, read_table
 from emulator.compute.outcome import StepError
 from emulator.compute.plain_values import checked_text
 from emulator.compute.records import artifact_prefix, system_log, user_log
@@ -82,6 +82,8 @@ def _readable(emulator: "Emulator", job: "StepJob", name: str, uri: str) -> Path
 def _in_mode(
     emulator: "Emulator", job: "StepJob", path: Path, mode: str | None, target: Path
 ) -> Path:
+    if mode == TABLE:
+        return described_table(emulator, path, target, workspace_of_job(job.path))
     if mode in ("eval_mount", "eval_download") and (path / MLTABLE).is_file():
         return read_table(emulator, path, target, workspace_of_job(job.path))
     if mode not in ("download", "eval_download"):

@@ -95,7 +95,8 @@ def read_input(raw: Any) -> RawInput | None:
     kind = str(_either(raw, "jobInputType", "job_input_type", "type") or "literal").lower()
     if kind == "literal" or "value" in raw:
         value = raw.get("value")
-        return None if value is None else RawInput(literal_text(value), "literal", None)
+        mode = _mode(raw.get("mode"))  # of what a binding leads to
+        return None if value is None else RawInput(literal_text(value), "literal", mode)
     uri = _either(raw, "uri", "path")
     return None if uri is None else RawInput(str(uri), kind, _mode(raw.get("mode")))
 

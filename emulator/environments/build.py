@@ -18,6 +18,8 @@ _TOOLS = {"pip": "pip", "setuptools": "setuptools<81", "wheel": "wheel"}
 the newest setuptools."""
 
 _CPU = ("--torch-backend", "cpu")
+_ONE_LOOK = "15"
+"""Seconds until an index counts as out of reach."""
 _COMPANIONS = frozenset({"torchvision", "torchaudio", "torchtext"})
 """Compiled against one torch: those of PyPI want its variant for graphics cards."""
 
@@ -44,7 +46,9 @@ class Build:
         uv = Uv(self.folder, self.write, self.started)
         await uv.create(self.conda.options)
         own = own_torch.version()
-        if own is None and _names(self.conda.requirements) & {"torch", *_COMPANIONS}:
+        needs_torch = own is None and _names(self.conda.requirements) & {"torch", *_COMPANIONS}
+        has_small_torch = not needs_torch or await self.finds_small_torch(uv)
+        if needs_torch and has_small_torch:
             uv.options += _CPU
         key = hashlib.sha256(f"{self.key} {uv.options}".encode()).hexdigest()[:32]
         resolved, notes = resolutions.load(key)
@@ -55,10 +59,28 @@ class Build:
         if not self.strict:
             resolved, notes = with_versions_that_run(resolved)
             self._tell(notes)
-        resolved = self._for_processors(resolved)
+        if has_small_torch:
+            resolved = self._for_processors(resolved)
         if own and "torch" in _names(resolved):
             resolved = await self._lend_torch(uv, resolved)
         await self._install(uv, resolved)
+
+    async def finds_small_torch(self, uv: Uv) -> bool:
+        """Whether PyTorch's own index, which has it for processors only, can be reached."""
+        arguments = ("pip", "compile", "-", "--quiet", "--no-deps", "--python", str(uv.python))
+        code, _, _ = await uv.run(
+            *(*arguments, *uv.options, *_CPU),
+            text="torch",
+            variables={"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": _ONE_LOOK},
+        )
+        if code != 0:
+            self._tell(
+                [
+                    "PyTorch's index of builds for processors cannot be reached: torch comes from "
+                    "pip's own indexes, with what it needs for graphics cards."
+                ]
+            )
+        return code == 0
 
     async def _resolve(self, uv: Uv, own: str | None) -> list[str]:
         resolver = Resolver(uv, self._tools(), self.conda.python, self.strict, self._tell)

@@ -32,6 +32,10 @@ torchaudio torchvision xgboost
 _SMALL_SOURCES = tuple(word for name in _LARGE.split() for word in ("--only-binary", name))
 """Whatever else has no wheel may be built: these would be compiled for many minutes."""
 
+_MLFLOW = "3.13.0"
+_PREFERRED = tuple(f"{name}=={_MLFLOW}" for name in ("mlflow", "mlflow-skinny", "mlflow-tracing"))
+"""The last that saves models of sklearn as published code does: later ones refuse many types."""
+
 
 class Unresolvable(Exception):
     """No set of versions meets the requirements; the message is uv's."""
@@ -70,6 +74,7 @@ class Resolver:
         `constraints` hold for this Python only.
         """
         await self._remember(wanted)
+        self._prefer_mlflow(wanted)
         wheels, sources = (*constraints, *_WHEELS), (*constraints, *_SMALL_SOURCES)
         try:
             return await self._versions(wanted, wheels)
@@ -102,6 +107,15 @@ class Resolver:
                     options = (*options, "--python-version", self._python)
                     known, _ = await self._newest([*wanted, *self._tools], options)
                     self._known = "\n".join(known)
+
+    def _prefer_mlflow(self, wanted: Sequence[str]) -> None:
+        """Where no version of mlflow is asked for, take one that published code was written for."""
+        if "mlflow" in versions(self._known.splitlines()):
+            return
+        self._known = "\n".join([self._known, *_PREFERRED])
+        found = [parse(line) for line in wanted]
+        if any(line and normal(line.name) == "mlflow" and not line.specifiers for line in found):
+            self._tell([f"mlflow is that of {_MLFLOW}: later ones refuse to save some models."])
 
     def _prefer(self, lines: Sequence[str]) -> None:
         """Prefer exact versions among these requirements to those that were preferred before."""

@@ -14,6 +14,7 @@ from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.operations import Change
 from emulator.resource_manager.changes import set_state
 from emulator.resource_manager.resources import envelope, listing, workspace_path
+from emulator.scheduling import data_imports
 from emulator.scheduling.firing import check, fire
 from emulator.scheduling.timezones import find_zone
 from emulator.scheduling.triggers import read_trigger, spelt
@@ -61,7 +62,8 @@ def register(router: Router) -> None:
         due = _schedule_time((await json_body(request)).get("scheduleTime"))
         job = fire(emulator_of(request), schedule, due, str(uuid.uuid4()))
         name = job["name"] if job else None
-        return JSONResponse({"scheduleActionType": _ACTION, "submissionId": name})
+        action = schedule["properties"]["action"]["actionType"]
+        return JSONResponse({"scheduleActionType": action, "submissionId": name})
 
 
 def _put(emulator: "Emulator", path: str, body: dict[str, Any]) -> Response:
@@ -122,17 +124,7 @@ def _delete(emulator: "Emulator", path: str) -> Response:
 
 def _completed(given: Mapping[str, Any], old: Resource | None, now: datetime) -> dict[str, Any]:
     """A schedule's properties with what the service adds to them."""
-    action: dict[str, Any] = given.get("action") or {}
-    if action.get("actionType") != _ACTION:
-        raise AzureError(
-            501,
-            "OperationNotSupported",
-            f"The local Azure ML does not emulate schedules with the action "
-            f"'{action.get('actionType')}'; it has {_ACTION}. Nothing was changed.",
-        )
-    job = action.get("jobDefinition")
-    if not isinstance(job, dict):
-        raise AzureError(400, "UserError", "The schedule's action has no jobDefinition.")
+    action = _completed_action(given.get("action") or {})
     trigger: dict[str, Any] = given.get("trigger") or {}
     known = old["properties"]["trigger"] if old else {}
     zone = find_zone(str(trigger.get("timeZone") or "UTC"))
@@ -151,8 +143,27 @@ def _completed(given: Mapping[str, Any], old: Resource | None, now: datetime) ->
             or known.get("startTime")
             or now.astimezone(zone).strftime("%Y-%m-%dT%H:%M:%S"),
         },
-        "action": {"actionType": _ACTION, "jobDefinition": _completed_job(job)},
+        "action": action,
     }
+
+
+def _completed_action(action: Mapping[str, Any]) -> dict[str, Any]:
+    """What a schedule does; 501 for what is not emulated."""
+    kind = action.get("actionType")
+    if kind == data_imports.ACTION:
+        definition = data_imports.completed_import(action.get("dataImportDefinition"))
+        return {"actionType": kind, "dataImportDefinition": definition}
+    if kind != _ACTION:
+        raise AzureError(
+            501,
+            "OperationNotSupported",
+            f"The local Azure ML does not emulate schedules with the action '{kind}'; it has "
+            f"{_ACTION} and {data_imports.ACTION}. Nothing was changed.",
+        )
+    job = action.get("jobDefinition")
+    if not isinstance(job, dict):
+        raise AzureError(400, "UserError", "The schedule's action has no jobDefinition.")
+    return {"actionType": kind, "jobDefinition": _completed_job(job)}
 
 
 def _completed_job(job: dict[str, Any]) -> dict[str, Any]:

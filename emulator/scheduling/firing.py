@@ -12,6 +12,7 @@ from emulator.http import AzureError
 from emulator.resource_manager import jobs
 from emulator.resource_manager.jobs import SCHEDULE_PROPERTY
 from emulator.resource_manager.resources import envelope
+from emulator.scheduling.data_imports import import_job
 from emulator.store import Resource
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def definition(
     emulator: "Emulator", schedule: Resource, due: datetime, name: str
 ) -> dict[str, Any]:
     """The properties of the job that a schedule starts at a due time."""
-    written = copy.deepcopy(schedule["properties"]["action"]["jobDefinition"])
+    written = copy.deepcopy(_written(schedule))
     source = written.get("sourceJobId")
     properties = _merged(_source(emulator, schedule, source), written) if source else written
     for key in _OF_A_RUN:
@@ -87,7 +88,7 @@ def record_failure(
     """Keep the job of a due time that could not start, as a job that has failed."""
     path = _job_path(schedule, name)
     properties = {
-        **schedule["properties"]["action"]["jobDefinition"],
+        **_written(schedule),
         "displayName": display_name(schedule, due),
         "properties": {SCHEDULE_PROPERTY: schedule["name"]},
         "outputs": {"default": default_output(name)},
@@ -101,6 +102,13 @@ def record_failure(
 
 def display_name(schedule: Resource, due: datetime) -> str:
     return f"{schedule['name']}-{due:%Y%m%dT%H%M%SZ}"
+
+
+def _written(schedule: Resource) -> dict[str, Any]:
+    """The job of a schedule's action, as the client wrote it or as its import means it."""
+    action = schedule["properties"]["action"]
+    job: dict[str, Any] = action.get("jobDefinition") or import_job(action["dataImportDefinition"])
+    return job
 
 
 def _job_path(schedule: Resource, name: str) -> str:

@@ -10,6 +10,7 @@ PARTLY = {
     "Container_ListBlobs": "the delimiter is `/`; `include` knows metadata and uncommittedblobs",
     "Workspaces_Get": "one account's workspaces, without key vault, registry and insights behind "
     "them",
+    "ManagedNetworkSettingsRule_CreateOrUpdate": "rules are kept; no traffic is kept from anywhere",
     "Identity_Token": "client credentials; no user signs in",
     "MLflow_logged-models_search": "finds none: models are artifacts of their runs",
 }

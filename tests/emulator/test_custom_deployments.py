@@ -165,6 +165,15 @@ def test_a_script_that_does_not_start(
     ml_client.online_deployments.begin_delete("broken", endpoint).result()
 
 
+def test_a_script_of_code_that_is_there_may_be_named_with_its_folder(
+    ml_client: "MLClient", endpoint: str, model: str
+) -> None:
+    known = ml_client.online_deployments.get("blue", endpoint).code_configuration
+    deploy(ml_client, custom("named", Path(known.code), model, "src/onlinescoring/score.py"))
+    assert score(ml_client, "named", x=1).json()["result"] == 20
+    ml_client.online_deployments.begin_delete("named", endpoint).result()
+
+
 def test_a_script_outside_of_its_code_is_refused(
     ml_client: "MLClient", endpoint: str, code: Path, model: str
 ) -> None:

@@ -18,6 +18,11 @@ import pytest
 import yaml
 
 from emulator.environments import EnvironmentFailed, Interpreter, own_torch
+from emulator.environments.build import Build
+from emulator.environments.conda import read
+from emulator.environments.requirement import versions
+from emulator.environments.resolve import Resolver
+from emulator.environments.uv_process import Uv
 from tests.emulator.compute_support import Workplace, command_job, workplace
 
 if TYPE_CHECKING:
@@ -293,3 +298,38 @@ def test_the_sdk_gives_a_job_an_environment_of_its_own(
     ml_client.jobs.download(made.name, download_path=tmp_path, all=True)
     assert "humanize==4.9.0" in (tmp_path / "artifacts" / BUILD_LOG).read_text()
     assert (tmp_path / "artifacts/user_logs/std_log.txt").read_text().startswith("4.9.0\n")
+
+
+def test_mlflow_of_no_version_is_one_that_published_code_was_written_for(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    async def resolve(*wanted: str) -> dict[str, str]:
+        uv = Uv(tmp_path / "a" / "b" / "".join(wanted), lambda text: None, lambda pid: None)
+        uv.folder.parent.mkdir(parents=True, exist_ok=True)
+        await uv.create([])
+        return versions(await Resolver(uv, [], None, False, notes.extend).resolve([*wanted]))
+
+    assert asyncio.run(resolve("mlflow-skinny"))["mlflow-skinny"] == "3.13.0"
+    assert notes == []
+    assert asyncio.run(resolve("mlflow"))["mlflow"] == "3.13.0"
+    assert "later ones refuse" in notes[0]
+    assert asyncio.run(resolve("mlflow-skinny>=3.14"))["mlflow-skinny"] != "3.13.0"
+
+
+def test_torch_comes_from_pips_indexes_where_pytorchs_is_out_of_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    folder = tmp_path / "a" / "b" / "env"
+    folder.parent.mkdir(parents=True)
+
+    async def look() -> Build:
+        build = Build(read(conda("torch")), "key", folder, print, lambda pid: None)
+        uv = Uv(folder, print, lambda pid: None)
+        await uv.create([])
+        uv.options = []  # no folder of packages that pip may be set up for
+        assert not await build.finds_small_torch(uv)
+        return build
+
+    assert "with what it needs for graphics cards" in asyncio.run(look()).notes[0]

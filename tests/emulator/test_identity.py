@@ -99,3 +99,19 @@ def test_sdk_reports_the_reason(emulator: RunningEmulator) -> None:
     )
     with pytest.raises(HttpResponseError, match="no-such-workspace"):
         client.workspaces.get("no-such-workspace")
+
+
+def test_the_first_version_of_the_token_endpoint(emulator: RunningEmulator) -> None:
+    environment = emulator.environment
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": environment["AZURE_CLIENT_ID"],
+        "client_secret": environment["AZURE_CLIENT_SECRET"],
+        "resource": "https://management.azure.com/",
+    }
+    address = f"https://login.microsoftonline.com/{environment['AZURE_TENANT_ID']}/oauth2/token"
+    answer = requests.post(address, data=form, timeout=10).json()
+    assert _get(_workspace_url(environment), answer["access_token"]).status_code == 200
+    assert int(answer["expires_on"]) - int(answer["not_before"]) == int(answer["expires_in"])
+    elsewhere = requests.post(address, data=form | {"resource": "https://vault"}, timeout=10)
+    assert (elsewhere.status_code, elsewhere.json()["error_codes"]) == (400, [500011])

@@ -232,6 +232,19 @@ def test_metrics_logged_in_the_background_arrive(client: "MlflowClient") -> None
     assert client.get_run(run_id).data.metrics == {"speed": 3.0}
 
 
+def test_a_program_of_mlflow_1_lists_experiments(client: "MlflowClient") -> None:
+    from mlflow.utils.rest_utils import http_request
+
+    experiment = client.create_experiment("listed")
+    host: Any = client._tracking_client.store.get_host_creds()
+    answer = http_request(host, "/api/2.0/mlflow/experiments/list", "GET").json()
+    names = {found["experiment_id"]: found["name"] for found in answer["experiments"]}
+    assert names[experiment] == "listed"
+    archived = {"view_type": "DELETED_ONLY"}
+    answer = http_request(host, "/api/2.0/mlflow/experiments/list", "GET", params=archived).json()
+    assert answer == {"experiments": []}
+
+
 def test_what_is_not_emulated_says_so(client: "MlflowClient") -> None:
     from mlflow.exceptions import MlflowException
 

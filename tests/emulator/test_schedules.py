@@ -159,7 +159,7 @@ CRON = {"triggerType": "Cron", "expression": "0 * * * *", "startTime": YESTERDAY
     ("changes", "status", "problem"),
     [
         ({"action": {"actionType": "CreateMonitor"}}, 501, "CreateMonitor"),
-        ({"action": {"actionType": "ImportData"}}, 501, "ImportData"),
+        ({"action": {"actionType": "ImportData"}}, 400, "dataImportDefinition"),
         ({"action": {"actionType": "CreateJob"}}, 400, "jobDefinition"),
         ({"trigger": {**CRON, "expression": "every day"}}, 400, "expression"),
         ({"trigger": {**CRON, "timeZone": "Mars"}}, 400, "time zone 'Mars'"),

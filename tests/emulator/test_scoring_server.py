@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from emulator.registry import Registry
-from emulator.scoring_server import BadRequest, read_chat_request
+from emulator.scoring_models import BadRequest, read_chat_request
 
 ROOT = Path(__file__).parents[2]
 USER = {"role": "user", "content": "Good morning."}
@@ -165,6 +165,16 @@ def test_other_paths_are_not_found(url: str) -> None:
     assert request(f"{url}/elsewhere", {})[0] == 404
 
 
+def test_a_chat_model_says_what_it_takes(url: str) -> None:
+    status, described = request(f"{url}/swagger.json")
+    assert (status, described["swagger"]) == (200, "2.0")
+    takes = described["definitions"]["ServiceInput"]["properties"]["input_data"]
+    assert list(takes["properties"]) == ["input_string", "parameters"]
+    assert takes["required"] == ["input_string"]
+    status, refused = request(f"{url}/swagger.json?version=9")
+    assert (status, refused["message"][:28]) == (404, "Swagger version [9] is not v")
+
+
 def test_requests_wait_for_each_other(url: str) -> None:
     answers: list[int] = []
     threads = [
@@ -208,8 +218,15 @@ def test_another_flavor_is_served_through_mlflow(tmp_path: Path) -> None:
         def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
             return model_input["x"] * 2
 
+    import pandas
+    from mlflow.models import infer_signature
+
+    signature = infer_signature(pandas.DataFrame({"x": [1]}), pandas.Series([2], name="y"))
     mlflow.pyfunc.save_model(
-        str(tmp_path / "model"), python_model=Doubler(), pip_requirements=["mlflow"]
+        str(tmp_path / "model"),
+        python_model=Doubler(),
+        pip_requirements=["mlflow"],
+        signature=signature,
     )
     process = start(tmp_path / "model")
     try:
@@ -223,6 +240,11 @@ def test_another_flavor_is_served_through_mlflow(tmp_path: Path) -> None:
             {"inputs": {"x": [1, 4]}},
         ):
             assert request(f"{address}/score", same) == (200, [2, 8])
+        _, described = request(f"{address}/swagger.json?version=3")
+        takes = described["components"]["schemas"]["ServiceInput"]["properties"]["input_data"]
+        assert takes["properties"]["columns"]["items"] == {"type": "string", "enum": ["x"]}
+        gives = described["components"]["schemas"]["ServiceOutput"]
+        assert gives["items"]["properties"] == {"y": {"type": "integer"}}
         assert request(f"{address}/score", {"input_data": 7})[0] == 400
         assert request(f"{address}/score", {"dataframe_split": {"data": 7}})[0] == 400
     finally:
