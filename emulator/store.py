@@ -3,11 +3,16 @@
 import asyncio
 import json
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 Resource = dict[str, Any]
+
+_MOST_TEXTS = 1000
+_LONGEST_TEXT = 16 << 10
+"""Of the texts that are kept in memory, in characters: 16 MB at most."""
 
 
 class Store:
@@ -23,6 +28,8 @@ class Store:
         file.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
         self._closed = False
+        self._texts: dict[str, str] = {}
+        self._texts_lock = threading.Lock()
         self._connection.executescript(
             """
             PRAGMA journal_mode = WAL;
@@ -45,29 +52,45 @@ class Store:
         )
 
     def get(self, path: str) -> Resource | None:
-        row = self._connection.execute(
-            "SELECT body FROM resources WHERE key = ?", (_key(path),)
-        ).fetchone()
-        return json.loads(row[0]) if row else None
+        text = self.text(path)
+        return json.loads(text) if text else None
+
+    def text(self, path: str) -> str | None:
+        """A resource as its JSON, in ASCII. The last ones that were used are in memory."""
+        key = _key(path)
+        if text := self._texts.get(key):
+            return text
+        with self._texts_lock:
+            row = self._connection.execute(
+                "SELECT body FROM resources WHERE key = ?", (key,)
+            ).fetchone()
+            if row:
+                self._remember(key, row[0])
+        return row[0] if row else None
 
     def put(self, path: str, resource: Resource) -> None:
-        key = _key(path)
+        key, text = _key(path), json.dumps(resource, separators=(",", ":"))
         self._begin()
-        self._connection.execute(
-            "INSERT INTO resources (key, parent, body) VALUES (?, ?, ?) "
-            "ON CONFLICT (key) DO UPDATE SET body = excluded.body",
-            (key, key.rpartition("/")[0], json.dumps(resource)),
-        )
+        with self._texts_lock:
+            self._connection.execute(
+                "INSERT INTO resources (key, parent, body) VALUES (?, ?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET body = excluded.body",
+                (key, key.rpartition("/")[0], text),
+            )
+            self._remember(key, text)
 
     def delete(self, path: str) -> list[str]:
         """Delete a resource and all below it; gives the keys that were deleted."""
         key = _key(path)
         self._begin()
-        # '0' is the character after '/': the range holds just what lies below the path.
-        rows = self._connection.execute(
-            "DELETE FROM resources WHERE key = ? OR (key > ? AND key < ?) RETURNING key",
-            (key, key + "/", key + "0"),
-        ).fetchall()
+        with self._texts_lock:
+            # '0' is the character after '/': the range holds just what lies below the path.
+            rows = self._connection.execute(
+                "DELETE FROM resources WHERE key = ? OR (key > ? AND key < ?) RETURNING key",
+                (key, key + "/", key + "0"),
+            ).fetchall()
+            for (deleted,) in rows:
+                self._texts.pop(deleted, None)
         return [row[0] for row in rows]
 
     def children(self, path: str) -> list[Resource]:
@@ -82,8 +105,10 @@ class Store:
 
     def clear(self) -> None:
         self._begin()
-        self._connection.execute("DELETE FROM resources")
-        self._connection.execute("DELETE FROM documents")
+        with self._texts_lock:
+            self._connection.execute("DELETE FROM resources")
+            self._connection.execute("DELETE FROM documents")
+            self._texts.clear()
 
     def commit(self) -> None:
         """Keep what was written, whatever happens now. To be called before anybody is told."""
@@ -94,6 +119,13 @@ class Store:
         self.commit()
         self._closed = True
         self._connection.close()
+
+    def _remember(self, key: str, text: str) -> None:
+        self._texts.pop(key, None)
+        if len(text) <= _LONGEST_TEXT:
+            self._texts[key] = text
+        if len(self._texts) > _MOST_TEXTS:
+            del self._texts[next(iter(self._texts))]
 
     def _begin(self) -> None:
         """Begin what is kept when the event loop goes on; elsewhere each write stands alone."""

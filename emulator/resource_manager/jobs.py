@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from emulator.compute.children import default_output, services
 from emulator.compute.values import read_input
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
-from emulator.resource_manager.resources import envelope, listing, workspace_path
+from emulator.resource_manager.resources import envelope, listing, stored, workspace_path
 from emulator.store import Resource
 
 if TYPE_CHECKING:
@@ -31,7 +31,11 @@ def register(router: Router) -> None:
 
     @router.operation("Jobs_Get", "GET", WORKSPACE + "/jobs/{name}")
     async def get_job(request: Request) -> Response:
-        return JSONResponse(_job(request))
+        name = request.path_params["name"]
+        job = stored(emulator_of(request).store, f"{workspace_path(request)}/jobs/{name}")
+        if job is None:
+            raise not_found(name)
+        return job
 
     @router.operation("Jobs_CreateOrUpdate", "PUT", WORKSPACE + "/jobs/{name}")
     async def put_job(request: Request) -> Response:

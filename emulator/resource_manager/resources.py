@@ -18,7 +18,7 @@ def workspace_path(request: Request) -> str:
         f"{parameters['resource_group']}/providers/Microsoft.MachineLearningServices/"
         f"workspaces/{parameters['workspace']}"
     )
-    if emulator_of(request).store.get(path) is None:
+    if emulator_of(request).store.text(path) is None:
         raise ResourceManagerError(
             404,
             "ResourceNotFound",
@@ -70,6 +70,12 @@ def found(store: Store, path: str, what: str) -> Resource:
     if resource is None:
         raise AzureError(404, "ResourceNotFound", f"{what} was not found.")
     return resource
+
+
+def stored(store: Store, path: str) -> Response | None:
+    """The answer that is a resource just as it is stored; None when there is none."""
+    text = store.text(path)
+    return Response(text, media_type="application/json") if text else None
 
 
 def listing(request: Request, resources: list[Resource], page: int | None = None) -> Response:
