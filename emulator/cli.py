@@ -69,7 +69,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _start(options: argparse.Namespace) -> int:
     from emulator.fault_file import BadFaultFile, read_fault_file
-    from emulator.server import AlreadyRunning, configure_logging, serve
+    from emulator.log_file import configure_logging
+    from emulator.server import AlreadyRunning, serve
 
     state = state_folder(options.state)
     try:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import fcntl
 import gc
-import logging
 import os
 import signal
 import ssl
@@ -177,20 +176,3 @@ async def _stop(
         server.should_exit = True
     await asyncio.gather(*tasks, return_exceptions=True)
     await emulator.stop()
-
-
-def configure_logging(state: Path, verbose: bool) -> None:
-    """The server's log goes to the state folder; warnings and, if asked, requests to stderr."""
-    # What no line shows need not be found out for each.
-    logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    state.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(state / "emulator.log")
-    terminal = logging.StreamHandler()
-    terminal.setLevel(logging.INFO if verbose else logging.WARNING)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        handlers=[file, terminal],
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
