@@ -22,7 +22,7 @@ from emulator import (
 )
 from emulator.core import Emulator
 from emulator.gate import Gate, host_of
-from emulator.headers import Allowance, add_service_headers
+from emulator.headers import ServiceHeaders
 from emulator.http import AzureError, Handler, Router, request_id
 from emulator.identity import MACHINE_LEARNING, MANAGEMENT, identity_router
 from emulator.limits import limited
@@ -69,7 +69,7 @@ class Application:
     def __init__(self, emulator: Emulator) -> None:
         self.state = State({"emulator": emulator})
         self._emulator = emulator
-        self._allowance = Allowance()
+        self._headers = ServiceHeaders(emulator.config)
         self.management = Router("resource manager")
         for resource in (workspaces, computes, assets, uploads, jobs, endpoints, schedules):
             resource.register(self.management)
@@ -128,7 +128,7 @@ class Application:
 
     def _authenticated(self, router: Router, *audiences: str) -> Handler:
         async def handle(request: Request) -> Response:
-            if request.url.path not in _OPEN_PATHS:
+            if request.scope["path"] not in _OPEN_PATHS:
                 self._emulator.tokens.check(request, *MANAGEMENT, *audiences)
             return await router.handle(request)
 
@@ -139,7 +139,7 @@ class Application:
             return
         scope["app"] = self
         request = Request(scope, receive, send)
-        host = (request.url.hostname or "").lower()
+        host, path = host_of(scope), scope["path"]
         config = self._emulator.config
         began = time.monotonic()
         try:
@@ -149,20 +149,16 @@ class Application:
         except AzureError as error:
             response = error.response(config.location)
         except Exception:
-            _log.exception("%s https://%s%s failed", request.method, host, request.url.path)
+            _log.exception("%s https://%s%s failed", request.method, host, path)
             response = AzureError(
                 500,
                 "InternalServerError",
-                f"The local Azure ML failed on {request.method} {request.url.path}; "
-                "its log has the reason.",
+                f"The local Azure ML failed on {request.method} {path}; its log has the reason.",
             ).response(config.location)
-        response.headers.setdefault("x-ms-request-id", request_id())
+        if "x-ms-request-id" not in response.headers:
+            response.raw_headers.append((b"x-ms-request-id", request_id().encode()))
         if self._router(host) in (self.management, self.api):
-            add_service_headers(
-                response.headers, request, response.status_code, began, config, self._allowance
-            )
-        _log.info(
-            "%s https://%s%s %s", request.method, host, request.url.path, response.status_code
-        )
+            self._headers.add(response, request, began)
+        _log.info("%s https://%s%s %s", request.method, host, path, response.status_code)
         self._emulator.store.commit()
         await response(scope, receive, send)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 class Clock:
@@ -21,6 +22,10 @@ class Clock:
     def now(self) -> datetime:
         """Now, in UTC."""
         return datetime.fromtimestamp(self.time(), UTC)
+
+    def second(self) -> str:
+        """Now, in UTC, to the second: 20260131T093000Z."""
+        return _second(int(self.time()))
 
     def advance(self, seconds: float) -> None:
         """Turn the clock forward and wake what sleeps by it."""
@@ -52,6 +57,11 @@ class Clock:
 
     def _elapsed(self) -> float:
         return time.monotonic() + self._skipped
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 CLOCK = Clock()

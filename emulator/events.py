@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any
@@ -35,7 +36,8 @@ class Event:
     """One request. Nothing in it is secret: neither query nor headers are kept."""
 
     sequence: int
-    time: str
+    time: float
+    """Seconds since the epoch; shown as ISO 8601."""
     host: str
     method: str
     path: str
@@ -51,6 +53,9 @@ class Event:
     """Whether the service did what it was asked, whatever the client was told."""
     done: bool = False
     milliseconds: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"time": datetime.fromtimestamp(self.time, UTC).isoformat()}
 
 
 def kind_of(method: str, operation: str) -> str:
@@ -68,7 +73,7 @@ class EventLog:
     def add(
         self,
         *,
-        time: str,
+        time: float,
         host: str,
         method: str,
         path: str,
@@ -91,7 +96,7 @@ class EventLog:
     ) -> list[dict[str, Any]]:
         """The events with a higher sequence number, oldest first, at most `limit`."""
         return [
-            asdict(event)
+            event.as_json()
             for event in islice(
                 (
                     event

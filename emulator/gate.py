@@ -13,6 +13,8 @@ from emulator.events import EventLog
 from emulator.exchange import Exchange
 from emulator.faults import CURRENT, Action, Fault, Faults
 
+_CORRELATIONS = (b"x-ms-client-request-id", b"traceparent")
+
 Refusal = Callable[[Request, Action], Response]
 """Makes the answer that a service gives for an action's status or token."""
 
@@ -43,7 +45,7 @@ class Gate:
         scope["operation"] = operation
         host, method, path = host_of(scope), scope["method"], scope["path"]
         event = self._events.add(
-            time=CLOCK.now().isoformat(),
+            time=CLOCK.time(),
             host=host,
             method=method,
             path=path,
@@ -117,17 +119,16 @@ async def _hold(fault: Fault, where: str, exchange: Exchange) -> None:
 
 
 def host_of(scope: Scope) -> str:
-    """The host that a request names, without its port."""
-    for name, value in scope["headers"]:
-        if name == b"host":
-            return str(value.decode("latin-1")).partition(":")[0].lower()
-    return ""
+    """The host that a request names, without its port. Several parts ask for it."""
+    known: str | None = scope.get("azureml_emulator.host")
+    if known is None:
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        known = host.decode("latin-1").partition(":")[0].lower()
+        scope["azureml_emulator.host"] = known
+    return known
 
 
 def _correlation(scope: Scope) -> str | None:
-    found = {
-        name: value.decode("latin-1")
-        for name, value in scope["headers"]
-        if name in (b"x-ms-client-request-id", b"traceparent")
-    }
-    return found.get(b"x-ms-client-request-id") or found.get(b"traceparent")
+    found = {name: value for name, value in scope["headers"] if name in _CORRELATIONS}
+    value = found.get(b"x-ms-client-request-id") or found.get(b"traceparent")
+    return value.decode("latin-1") if value else None

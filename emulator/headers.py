@@ -1,21 +1,24 @@
 """The headers that every answer of the resource manager and the data plane carries."""
 
+import random
 import re
-import secrets
 import time
 from collections import Counter
-from collections.abc import Mapping
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
+from starlette.responses import Response
 
 from emulator.clock import CLOCK
 from emulator.config import Config
+from emulator.gate import host_of
 from emulator.http import request_id
 
 _HOURLY = {"reads": 12000, "writes": 1200, "deletes": 15000}
 """Requests that the resource manager allows a subscription in an hour."""
 _SUBSCRIPTION = re.compile(r"/subscriptions/([^/]+)", re.IGNORECASE)
+_KINDS = {"GET": "reads", "HEAD": "reads", "DELETE": "deletes"}
+
+Pairs = list[tuple[bytes, bytes]]
 
 
 class Allowance:
@@ -30,7 +33,7 @@ class Allowance:
 
     def use(self, subscription: str, kind: str) -> int:
         """Count a request; gives how many more of its kind are left."""
-        hour = CLOCK.now().strftime("%Y%m%d%H")
+        hour = CLOCK.second()[: len("20260131T09")]
         if hour != self._hour:
             self._hour = hour
             self._used.clear()
@@ -39,55 +42,59 @@ class Allowance:
         return max(_HOURLY[kind] - self._used[key], 0)
 
 
-def add_service_headers(
-    headers: MutableHeaders,
-    request: Request,
-    status: int,
-    began: float,
-    config: Config,
-    allowance: Allowance,
-) -> None:
-    """Add what the answer does not say itself; `began` is the request's time.monotonic()."""
-    manager = (request.url.hostname or "").lower() == config.arm_host
-    common: dict[str, str] = {
-        "x-ms-response-type": "standard" if status < 400 else "error",
-        "request-context": f"appId=cid-v1:{config.workspace_id}",
-        "x-aml-cluster": f"vienna-{config.location}-01",
-        "strict-transport-security": "max-age=31536000; includeSubDomains",
-        "x-content-type-options": "nosniff",
-        "vary": "Accept-Encoding",
-        "x-request-time": f"{time.monotonic() - began:.3f}",
-    }
-    if manager:
-        common |= _manager_headers(request, status, config)
-        common |= _remaining(request, allowance)
-    for name, value in common.items():
-        headers.setdefault(name, value)
+class ServiceHeaders:
+    """Adds to an answer what it does not say itself."""
+
+    def __init__(self, config: Config) -> None:
+        self._manager = config.arm_host
+        self._region = config.location.upper()
+        self._allowance = Allowance()
+        self._of_all: Pairs = [
+            (b"request-context", f"appId=cid-v1:{config.workspace_id}".encode()),
+            (b"x-aml-cluster", f"vienna-{config.location}-01".encode()),
+            (b"strict-transport-security", b"max-age=31536000; includeSubDomains"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"vary", b"Accept-Encoding"),
+        ]
+        self._of_manager: Pairs = [
+            (b"cache-control", b"no-cache"),
+            (b"pragma", b"no-cache"),
+            (b"expires", b"-1"),
+        ]
+
+    def add(self, response: Response, request: Request, began: float) -> None:
+        """`began` is the request's time.monotonic()."""
+        kind = b"standard" if response.status_code < 400 else b"error"
+        took = f"{time.monotonic() - began:.3f}"
+        pairs: Pairs = [
+            (b"x-ms-response-type", kind),
+            *self._of_all,
+            (b"x-request-time", took.encode()),
+        ]
+        if host_of(request.scope) == self._manager:
+            pairs += self._of_manager
+            pairs += self._managers_own(request, response.status_code)
+        said = {name for name, _ in response.raw_headers}
+        response.raw_headers += [pair for pair in pairs if pair[0] not in said]
+
+    def _managers_own(self, request: Request, status: int) -> Pairs:
+        correlation = request.headers.get("x-ms-correlation-request-id")
+        route = f"{self._region}:{CLOCK.second()}:{random.getrandbits(64):016x}"
+        pairs = [
+            (b"x-ms-correlation-request-id", _word(correlation).encode()),
+            (b"x-ms-routing-request-id", route.encode()),
+        ]
+        if status >= 500:
+            pairs.append((b"x-ms-failure-cause", b"service"))
+        if match := _SUBSCRIPTION.match(request.scope["path"]):  # others have no allowance
+            kind = _KINDS.get(request.method, "writes")
+            name = f"x-ms-ratelimit-remaining-subscription-{kind}"
+            pairs.append((name.encode(), str(self._allowance.use(match[1], kind)).encode()))
+        return pairs
 
 
-def _manager_headers(request: Request, status: int, config: Config) -> Mapping[str, str]:
-    correlation = request.headers.get("x-ms-correlation-request-id") or request_id()
-    moment = CLOCK.now().strftime("%Y%m%dT%H%M%SZ")
-    headers = {
-        "cache-control": "no-cache",
-        "pragma": "no-cache",
-        "expires": "-1",
-        "x-ms-correlation-request-id": _word(correlation),
-        "x-ms-routing-request-id": f"{config.location.upper()}:{moment}:{secrets.token_hex(8)}",
-    }
-    return headers | ({"x-ms-failure-cause": "service"} if status >= 500 else {})
-
-
-def _remaining(request: Request, allowance: Allowance) -> Mapping[str, str]:
-    """What the subscription has left; nothing for a request that is of none."""
-    match = _SUBSCRIPTION.match(request.url.path)
-    if match is None:
-        return {}
-    kind = {"GET": "reads", "HEAD": "reads", "DELETE": "deletes"}.get(request.method, "writes")
-    left = allowance.use(match[1], kind)
-    return {f"x-ms-ratelimit-remaining-subscription-{kind}": str(left)}
-
-
-def _word(text: str) -> str:
+def _word(text: str | None) -> str:
     """A client's own value, if it is one that may stand in a header."""
-    return text if text.replace("-", "").isalnum() and len(text) <= 64 else request_id()
+    if text is None or len(text) > 64 or not text.replace("-", "").isalnum():
+        return request_id()
+    return text if text.isascii() else request_id()

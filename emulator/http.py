@@ -3,7 +3,6 @@
 import random
 import re
 import secrets
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -120,7 +119,7 @@ class Router:
     def __init__(self, service: str) -> None:
         self.service = service
         self._operations: list[Operation] = []
-        self._by_shape: dict[tuple[str, int | None], list[Operation]] = {}
+        self._by_shape: dict[tuple[str, int | None], list[tuple[str, Operation]]] = {}
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -133,14 +132,18 @@ class Router:
             operation = Operation(name, method, template, _pattern(template), handler)
             self._operations.append(operation)
             segments = None if ":path}" in template else template.count("/")
-            self._by_shape.setdefault((method, segments), []).append(operation)
+            of_shape = self._by_shape.setdefault((method, segments), [])
+            of_shape.append((_telling(template) if segments else "", operation))
             return handler
 
         return register
 
     def find(self, method: str, path: str) -> tuple[Operation, dict[str, str]] | None:
+        told = _telling(path)
         for segments in (path.count("/"), None):
-            for operation in self._by_shape.get((method, segments), ()):
+            for telling, operation in self._by_shape.get((method, segments), ()):
+                if telling and telling != told:
+                    continue
                 if match := operation.pattern.fullmatch(path):
                     return operation, match.groupdict()
         return None
@@ -153,7 +156,7 @@ class Router:
 
     async def handle(self, request: Request) -> Response:
         """Answer a request; what is not emulated says so by name."""
-        path = request.url.path
+        path = request.scope["path"]
         found = request.scope.get("found") or self.find(request.method, path.rstrip("/") or "/")
         if found is None:
             raise AzureError(
@@ -168,6 +171,13 @@ class Router:
         if shape is not None and await request.body():
             check_types(await json_body(request), shape)
         return await operation.handler(request)
+
+
+def _telling(path: str) -> str:
+    """The last segment but one, which tells most paths of one length apart; "" if it varies."""
+    parts = path.rsplit("/", 2)
+    segment = parts[-2] if len(parts) == 3 else ""
+    return "" if "{" in segment else segment.lower()
 
 
 def _pattern(template: str) -> re.Pattern[str]:
@@ -214,4 +224,5 @@ def timestamp() -> str:
 
 def request_id() -> str:
     # Every answer has two; the system's own randomness takes ten times as long.
-    return str(uuid.UUID(int=random.getrandbits(128), version=4))
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"

@@ -34,7 +34,7 @@ class Placeholders:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _NAMES.search(scope["path"]):
+        if scope["type"] != "http" or not _may_be_in(scope["path"]):
             await self._app(scope, receive, send)
             return
         path = self._filled(scope["path"])
@@ -70,6 +70,10 @@ class Placeholders:
             return {"type": "http.request", "body": filled, "more_body": False}
 
         return whole
+
+
+def _may_be_in(path: str) -> bool:
+    return ("<" in path or "%3" in path) and _NAMES.search(path) is not None
 
 
 def _length(scope: Scope) -> int:

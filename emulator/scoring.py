@@ -132,7 +132,7 @@ async def _ask_copy(
     if deployment is None:
         return
     event = emulator.events.add(
-        time=CLOCK.now().isoformat(),
+        time=CLOCK.time(),
         host=f"{endpoint['name']}.{emulator.config.location}.inference.ml.azure.com".lower(),
         method="POST",
         path=f"/{name}/score",

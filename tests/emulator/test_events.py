@@ -91,7 +91,7 @@ def test_a_bad_query_is_refused_by_name(control: Control) -> None:
 def test_the_log_is_bounded() -> None:
     log = EventLog(most=3)
     for _ in range(5):
-        log.add(time="", host="", method="GET", path="", operation="x", correlation=None)
+        log.add(time=0, host="", method="GET", path="", operation="x", correlation=None)
     assert [event["sequence"] for event in log.select()] == [3, 4, 5]
     assert [event["sequence"] for event in log.select(after=1)] == [3, 4, 5]
     assert [event["sequence"] for event in log.select(after=4)] == [5]
