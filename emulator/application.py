@@ -4,7 +4,7 @@ import logging
 import time
 
 from starlette.datastructures import State
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -146,6 +146,9 @@ class Application:
             if not host.endswith(_BLOB_DOMAIN):
                 request = Request(scope, limited(scope, receive), send)
             response = await self._handler(host)(request)
+        except ClientDisconnect:
+            _log.info("%s https://%s%s: the client went away", request.method, host, path)
+            return
         except AzureError as error:
             response = error.response(config.location)
         except Exception:

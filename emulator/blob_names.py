@@ -4,11 +4,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+LONGEST_PART = 255
+"""Bytes that file systems take between two slashes."""
+
 
 def names_a_file(name: str) -> bool:
     """Whether a blob's name or prefix is a path that stays inside of its folder."""
     parts = name.split("/") if name else []
     return "\0" not in name and not any(part in ("", ".", "..") for part in parts)
+
+
+def fits_a_file(name: str) -> bool:
+    """Whether file systems take each part of a blob's name."""
+    return all(len(os.fsencode(part)) <= LONGEST_PART for part in name.split("/"))
 
 
 def walk(folder: Path, base: str, prefix: str, after: str, by_folder: bool) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import IO
@@ -16,7 +16,7 @@ from emulator.blob_store import Blob, BlobError
 
 _CHUNK = 1 << 20
 _LONGEST_PAGE = 5000
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]{1,19})-([0-9]{0,19})")
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _OVERRIDES = {
     "rscc": "cache-control",
@@ -59,7 +59,7 @@ async def get_blob(call: Call) -> Response:
     blob = call.blob()
     call.check_read(blob)
     headers = describe(blob)
-    headers |= {h: call.query[q] for q, h in _OVERRIDES.items() if q in call.query}
+    headers |= _overrides(call.query)
     asked = call.request.headers.get("x-ms-range") or call.request.headers.get("range", "")
     first, last, status = 0, blob.size - 1, 200
     if match := _RANGE.fullmatch(asked):
@@ -79,6 +79,20 @@ async def get_blob(call: Call) -> Response:
     length = last - first + 1
     headers["content-length"] = str(length)
     return StreamingResponse(_read(blob.file.open("rb"), first, length), status, headers)
+
+
+def _overrides(query: Mapping[str, str]) -> dict[str, str]:
+    """The headers that the query asks for in place of the blob's own."""
+    found = {header: query[name] for name, header in _OVERRIDES.items() if name in query}
+    for header, value in found.items():
+        if not (value.isascii() and value.isprintable()):
+            raise BlobError(
+                400,
+                "InvalidQueryParameterValue",
+                "Value for one of the query parameters specified in the request URI is invalid: "
+                f"{value!a} cannot be the header {header}.",
+            )
+    return found
 
 
 async def _read(file: IO[bytes], first: int, length: int) -> AsyncIterator[bytes]:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from emulator.blob_blocks import Blocks
 from emulator.blob_descriptions import Descriptions
-from emulator.blob_names import names_a_file, walk
+from emulator.blob_names import LONGEST_PART, fits_a_file, names_a_file, walk
 from emulator.blob_signatures import service_sas
 from emulator.clock import CLOCK
 from emulator.store import Document
@@ -94,6 +94,13 @@ class BlobStore:
                 "InvalidResourceName",
                 f"The blob name '{name[:100]}' is invalid: the local store keeps blobs as files, "
                 "so it allows no empty, '.' or '..' segments.",
+            )
+        if not fits_a_file(name):
+            raise BlobError(
+                400,
+                "InvalidResourceName",
+                f"The blob name '{name[:100]}...' is invalid: the local store keeps blobs as "
+                f"files, so it allows no segment of more than {LONGEST_PART} bytes.",
             )
         return self.root / container / name
 

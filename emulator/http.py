@@ -1,5 +1,6 @@
 """Requests to operations: routing by host and path, and errors in Azure's own shape."""
 
+import json
 import random
 import re
 import secrets
@@ -23,6 +24,9 @@ WORKSPACE = (
     "/providers/Microsoft.MachineLearningServices/workspaces/{workspace}"
 )
 
+_BODY = "azureml_emulator.body"
+_DEEPEST = 100
+"""Levels of objects and lists in a body; what handles them goes down by calling itself."""
 _MOST_TOLD = 5
 """Fields that one error names."""
 
@@ -198,15 +202,47 @@ def emulator_of(request: Request) -> "Emulator":
 
 async def json_body(request: Request) -> dict[str, Any]:
     """The request's JSON object; anything else is the client's error."""
+    known: dict[str, Any] | None = request.scope.get(_BODY)
+    if known is not None:
+        return known
     try:
         body = await request.json()
+        # Python reads what no answer could repeat: NaN, too large a number, half a character.
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError as error:
+        raise _too_deep() from error
     except ValueError as error:
         raise AzureError(
             400, "UserError", f"The request body is not valid JSON: {error}"
         ) from error
     if not isinstance(body, dict):
         raise AzureError(400, "UserError", "The request body must be a JSON object.")
+    if _depth(body) > _DEEPEST:
+        raise _too_deep()
+    request.scope[_BODY] = body
     return body
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return depth
+
+
+def _too_deep() -> AzureError:
+    return AzureError(
+        400,
+        "UserError",
+        f"The request body is nested more than {_DEEPEST} levels deep, the most that the local "
+        "Azure ML reads.",
+    )
 
 
 def check_types(body: Mapping[str, Any], shape: Shape) -> None:

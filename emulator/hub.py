@@ -70,13 +70,17 @@ class Hub:
         """Files and folders among the asked paths; what is not there is left out, as there."""
         repository = self.repository(request)
         body = await request.body()
-        if request.headers.get("content-type", "").startswith("application/json"):
-            asked = (await request.json()).get("paths", [])
-        else:
-            asked = parse_qs(body.decode()).get("paths", [])
+        try:
+            if request.headers.get("content-type", "").startswith("application/json"):
+                asked = (await request.json())["paths"]
+            else:
+                asked = parse_qs(body.decode()).get("paths", [])
+            paths = [str(path) for path in ([asked] if isinstance(asked, str) else asked)]
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise HubError(400, "BadRequest", 'The body must be {"paths": [PATH, ...]}.') from error
         folders = repository.folders()
         found = []
-        for path in [asked] if isinstance(asked, str) else asked:
+        for path in paths:
             if path in repository.entries:
                 found.append(repository.entries[path].as_json())
             elif path in folders:
@@ -112,7 +116,7 @@ class Hub:
 
 def _range(header: str | None, size: int) -> tuple[int, int, int]:
     """Status, first and last byte for a Range header; last is first - 1 for nothing."""
-    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header or "")
+    match = re.fullmatch(r"bytes=([0-9]{0,19})-([0-9]{0,19})", header or "")
     if match is None or match.groups() == ("", ""):
         return 200, 0, size - 1
     start, end = match.groups()
@@ -167,7 +171,10 @@ async def _hub_error(request: Request, error: Exception) -> Response:
 
 
 def _failure(status: int, code: str, message: str) -> Response:
-    headers = {"X-Error-Code": code, "X-Error-Message": message}
+    # What a client asked for stands in it; a header takes less than it may ask for.
+    told = message.encode("ascii", "backslashreplace").decode()
+    told = "".join(c if c.isprintable() else "?" for c in told)
+    headers = {"X-Error-Code": code, "X-Error-Message": told}
     return JSONResponse({"error": message}, status, headers)
 
 

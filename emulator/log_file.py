@@ -47,6 +47,12 @@ class _LogFile(logging.FileHandler):
 
 
 class _Line(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        # A name that a client made up must not look like another line.
+        if not record.message.isprintable():
+            record.message = record.message.encode("unicode_escape").decode()
+        return super().formatMessage(record)
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         return f"{_second(int(record.created))},{int(record.msecs):03d}"
 

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import gc
 import os
+import resource
 import signal
 import ssl
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from emulator.pages.site import Site
 from emulator.proxy import Proxy
 from emulator.refusals import hub_refusal
 
+_OPEN_FILES = 10_240
+"""The most that macOS gives a process."""
 _NEW_OBJECTS = 10_000
 """Objects made, and not gone again, between two looks for garbage."""
 HUB_FOLDER = Path(__file__).parent / "hub_assets"
@@ -88,6 +91,7 @@ async def serve(
 ) -> None:
     """Serve a state folder until SIGINT or SIGTERM (or, if asked, the parent's end)."""
     with take_lock(state):
+        allow_many_connections()
         ready = state / "ready"
         ready.unlink(missing_ok=True)
         config = make_config(state)
@@ -101,10 +105,10 @@ async def serve(
         hub = Gate(datasets, emulator.faults, emulator.events, operation_name, hub_refusal)
         application = gated_application(emulator)
         servers = [
-            _uvicorn(application, config.tls_port, ssl_keyfile=key, ssl_certfile=chain),
-            _uvicorn(hub, config.hub_port),
+            uvicorn_server(application, config.tls_port, ssl_keyfile=key, ssl_certfile=chain),
+            uvicorn_server(hub, config.hub_port),
         ]
-        pages = _uvicorn(Site(emulator), 0).load()
+        pages = uvicorn_server(Site(emulator), 0).load()
         proxy = Proxy(config.proxy_port, servers[0].protocol, servers[0].context, pages.protocol)
         if faults:
             apply_fault_file(emulator, faults)
@@ -126,6 +130,15 @@ async def serve(
             await _stop(servers, tasks, proxy, emulator)
 
 
+def allow_many_connections() -> None:
+    """Raise the limit of open files, which is 256 on macOS and 1024 on most Linux systems."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # the system's own limit is lower
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _spare_garbage_collection() -> None:
     """Leave what was loaded out of it: every look through all of that holds up all requests."""
     gc.collect()
@@ -133,7 +146,8 @@ def _spare_garbage_collection() -> None:
     gc.set_threshold(_NEW_OBJECTS)
 
 
-def _uvicorn(app: Any, port: int, **tls: Path) -> _Server:
+def uvicorn_server(app: Any, port: int, **tls: Path) -> _Server:
+    """A server on loopback whose connections can be broken."""
     return _Server(
         uvicorn.Config(
             app,
@@ -143,6 +157,7 @@ def _uvicorn(app: Any, port: int, **tls: Path) -> _Server:
             log_config=None,
             access_log=False,
             lifespan="off",
+            ws="none",
             timeout_keep_alive=75,
             timeout_graceful_shutdown=2,
             server_header=False,
