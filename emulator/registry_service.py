@@ -12,6 +12,7 @@ from emulator.registry import NAME, Asset
 from emulator.registry_files import with_files
 from emulator.registry_store import REGISTRY, find_registry
 from emulator.resource_manager import asset_versions, curated_environments
+from emulator.resource_manager.answers import answer
 from emulator.resource_manager.asset_kinds import (
     COMPONENTS,
     ENVIRONMENTS,
@@ -150,7 +151,7 @@ def register_kind(router: Router, kind: Kind, registry: str) -> None:
                 f"Could not find asset with ID: {reference}",
                 inner=("NotFoundError",),
             )
-        return JSONResponse(found)
+        return answer(request, found)
 
     @router.operation(f"{operation}_CreateOrUpdate", "PUT", base + "/{name}")
     async def put_container(request: Request) -> Response:
@@ -190,8 +191,8 @@ def _register_versions(router: Router, kind: Kind, base: str) -> None:
         found = find_version(place, kind, name, version)
         if found is None:
             raise missing_version(kind, place, name, version)
-        (answer,) = await with_files(place, kind, name, [found])
-        return JSONResponse(answer)
+        (shown,) = await with_files(place, kind, name, [found])
+        return answer(request, shown)
 
     @router.operation(f"{operation}_CreateOrUpdate", "PUT", base + "/{version}")
     async def put_version(request: Request) -> Response:
@@ -212,7 +213,7 @@ def _register_versions(router: Router, kind: Kind, base: str) -> None:
 def accepted(request: Request, resource: Any, status: int) -> Response:
     """The answer to a PUT in a registry: a long-running operation that is done already."""
     operations = emulator_of(request).operations
-    return JSONResponse(resource, status, operations.headers(operations.begin(None)))
+    return answer(request, resource, status, operations.headers(operations.begin(None)))
 
 
 def _names(place: Place, kind: Kind) -> list[str]:

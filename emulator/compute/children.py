@@ -1,5 +1,6 @@
 """The job resources of a pipeline's steps and inner pipelines."""
 
+import hashlib
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from emulator.compute.plan import Group, Step
@@ -59,6 +60,10 @@ def child_resource(
             "azureml.runsource": "azureml.StepRun",
             "azureml.nodepath": node.key,
             "azureml.componentid": node.component or "",
+            "azureml.moduleName": node.node,
+            "azureml.nodeid": hashlib.sha256(node.key.encode()).hexdigest()[:8],
+            "azureml.pipelinerunid": parent,
+            "azureml.rootpipelinerunid": job_name(root_path),
         },
         "services": services(emulator, path),
         "inputs": {name: _input_body(value) for name, value in inputs.items() if _is_known(value)},

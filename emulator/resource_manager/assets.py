@@ -3,10 +3,11 @@
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from emulator.http import WORKSPACE, Router, json_body
 from emulator.resource_manager import asset_versions, curated_environments
+from emulator.resource_manager.answers import answer
 from emulator.resource_manager.asset_kinds import CODES, ENVIRONMENTS, KINDS, Kind, missing_version
 from emulator.resource_manager.asset_lists import chosen, visible
 from emulator.resource_manager.asset_uris import resolve_uri as resolve_uri
@@ -37,13 +38,13 @@ def _register_containers(router: Router, kind: Kind) -> None:
     async def get_container(request: Request) -> Response:
         place, name = workspace_of(request), request.path_params["name"]
         curated = curated_environments.container(place, name) if kind is ENVIRONMENTS else None
-        return JSONResponse(curated or asset_versions.find_container(place, kind, name))
+        return answer(request, curated or asset_versions.find_container(place, kind, name))
 
     @router.operation(f"{operation}_CreateOrUpdate", "PUT", base + "/{name}")
     async def put_container(request: Request) -> Response:
         name, body = request.path_params["name"], await json_body(request)
         container, status = asset_versions.put_container(workspace_of(request), kind, name, body)
-        return JSONResponse(container, status)
+        return answer(request, container, status)
 
     @router.operation(f"{operation}_Delete", "DELETE", base + "/{name}")
     async def delete_container(request: Request) -> Response:
@@ -84,7 +85,7 @@ def _register_versions(router: Router, kind: Kind) -> None:
             asset = curated_environments.version(place, name, version)
         if asset is None:
             raise missing_version(kind, place, name, version)
-        return JSONResponse(asset)
+        return answer(request, asset)
 
     @router.operation(f"{operation}_CreateOrUpdate", "PUT", base + "/{version}")
     async def put_version(request: Request) -> Response:
@@ -92,7 +93,7 @@ def _register_versions(router: Router, kind: Kind) -> None:
         name, version = request.path_params["name"], request.path_params["version"]
         asset, status = asset_versions.put_version(place, kind, name, version, body)
         headers = {"Location": str(request.url)} if status == 201 else None
-        return JSONResponse(asset, status, headers)
+        return answer(request, asset, status, headers)
 
     @router.operation(f"{operation}_Delete", "DELETE", base + "/{version}")
     async def delete_version(request: Request) -> Response:

@@ -1,12 +1,14 @@
 """Changes of a resource that take time: one at a time, and safe to send twice."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from emulator.http import AzureError
 from emulator.operations import INTERRUPTED, Change
+from emulator.resource_manager.answers import answer, api_version, complete
 from emulator.resource_manager.locations import keep_result
 from emulator.store import Resource, Store
 
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
 class Changes:
     """The long-running changes of endpoints and deployments."""
 
-    def __init__(self, emulator: "Emulator") -> None:
+    def __init__(self, emulator: "Emulator", request: Request) -> None:
         self._emulator = emulator
+        self._request = request
         self._running = emulator.store.document("changes")
 
     def repeated(self, path: str, body: dict[str, Any]) -> Response | None:
@@ -39,7 +42,7 @@ class Changes:
                 "is done and send this one again.",
             )
         headers = self._emulator.operations.headers(change["operation"])
-        return JSONResponse(resource, change["status"], headers)
+        return answer(self._request, resource, change["status"], headers)
 
     def begin(
         self,
@@ -53,7 +56,9 @@ class Changes:
         change = Change(_kind(path), path, resource["properties"]["provisioningState"])
         operation = self._emulator.operations.begin(work, change)
         self._running.put(path.lower(), {"operation": operation, "body": body, "status": status})
-        return JSONResponse(resource, status, self._emulator.operations.headers(operation))
+        headers = self._emulator.operations.headers(operation)
+        self._name_operation(resource, headers)
+        return answer(self._request, resource, status, headers)
 
     def begin_update(
         self,
@@ -66,13 +71,23 @@ class Changes:
 
         async def update() -> None:
             await work()
-            keep_result(self._emulator, operation, self._emulator.store.get(path) or {})
+            changed = self._emulator.store.get(path) or {}
+            version = api_version(self._request)
+            keep_result(self._emulator, operation, complete(changed, version))
 
         change = Change(_kind(path), path, resource["properties"]["provisioningState"])
         operation = self._emulator.operations.begin(update(), change)
         self._running.put(path.lower(), {"operation": operation, "body": body, "status": 202})
         headers = self._emulator.operations.headers(operation, location=True)
+        self._name_operation(resource, headers)
         return Response(status_code=202, headers=headers)
+
+    def _name_operation(self, resource: Resource, headers: Mapping[str, str]) -> None:
+        """Have a resource tell of its last operation, as the service's own do."""
+        named = {"AzureAsyncOperationUri": headers["Azure-AsyncOperation"]}
+        properties = resource["properties"]
+        properties["properties"] = (properties.get("properties") or {}) | named
+        self._emulator.store.put(resource["id"], resource)
 
     def begin_delete(self, path: str, work: Coroutine[Any, Any, None]) -> Response:
         change = Change(_kind(path), path, "Deleting")

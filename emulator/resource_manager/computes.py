@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body, timestamp
 from emulator.operations import Change
 from emulator.resource_manager import clusters, compute_instances, instance_power
+from emulator.resource_manager.answers import answer, complete
 from emulator.resource_manager.changes import settle
 from emulator.resource_manager.nodes import forget, node_state, release_all
 from emulator.resource_manager.places import workspace_paths
@@ -56,7 +57,7 @@ def _register_computes(router: Router) -> None:
 
     @router.operation("Compute_Get", "GET", WORKSPACE + "/computes/{name}")
     async def get_compute(request: Request) -> Response:
-        return JSONResponse(_shown(emulator_of(request), _compute(request)))
+        return answer(request, _shown(emulator_of(request), _compute(request)))
 
     @router.operation("Compute_CreateOrUpdate", "PUT", WORKSPACE + "/computes/{name}")
     async def put_compute(request: Request) -> Response:
@@ -136,7 +137,7 @@ def _put(emulator: "Emulator", path: str, body: dict[str, Any]) -> Response:
     change = Change("computes", path, resource["properties"]["provisioningState"])
     operation = emulator.operations.begin(provision(), change)
     headers = emulator.operations.headers(operation)
-    return JSONResponse(_shown(emulator, resource), 200 if old else 201, headers)
+    return JSONResponse(complete(_shown(emulator, resource)), 200 if old else 201, headers)
 
 
 def _details(path: str, properties: dict[str, Any], old: Resource | None) -> dict[str, Any]:

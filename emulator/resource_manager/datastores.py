@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from emulator.blob_store import BlobError
 from emulator.config import Config
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
+from emulator.resource_manager.answers import answer
 from emulator.resource_manager.resources import envelope, listing, properties_of, workspace_path
 from emulator.store import Resource, Store
 
@@ -72,12 +73,13 @@ def register(router: Router) -> None:
 
     @router.operation("Datastores_Get", "GET", base + "/{name}")
     async def get_datastore(request: Request) -> Response:
-        return JSONResponse(_datastore(request))
+        return answer(request, _datastore(request))
 
     @router.operation("Datastores_CreateOrUpdate", "PUT", base + "/{name}")
     async def put_datastore(request: Request) -> Response:
         resource, created = _put(request, await json_body(request))
-        return JSONResponse(resource, 201 if created else 200)
+        headers = {"Location": str(request.url)} if created else None
+        return answer(request, resource, 201 if created else 200, headers)
 
     @router.operation("Datastores_Delete", "DELETE", base + "/{name}")
     async def delete_datastore(request: Request) -> Response:

@@ -12,6 +12,7 @@ from emulator.core import Emulator
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.identity import LIFETIME_SECONDS, MACHINE_LEARNING
 from emulator.resource_manager import online_deployments
+from emulator.resource_manager.answers import answer
 from emulator.resource_manager.changes import Changes, set_state
 from emulator.resource_manager.resources import (
     envelope,
@@ -41,7 +42,7 @@ def register(router: Router) -> None:
 
     @router.operation("OnlineEndpoints_Get", "GET", _ENDPOINT)
     async def get_endpoint(request: Request) -> Response:
-        return JSONResponse(endpoint_of(request))
+        return answer(request, endpoint_of(request))
 
     @router.operation("OnlineEndpoints_CreateOrUpdate", "PUT", _ENDPOINT)
     async def put_endpoint(request: Request) -> Response:
@@ -93,7 +94,7 @@ def _put(request: Request, body: dict[str, Any]) -> Response:
             "with a letter and ending with a letter or digit.",
         )
     _claim_name(emulator, name, path)
-    changes = Changes(emulator)
+    changes = Changes(emulator, request)
     if repeated := changes.repeated(path, body):
         return repeated
     old = store.get(path)
@@ -127,7 +128,7 @@ def _patch(request: Request, body: dict[str, Any]) -> Response:
     emulator = emulator_of(request)
     old = endpoint_of(request)
     path = old["id"]
-    changes = Changes(emulator)
+    changes = Changes(emulator, request)
     if repeated := changes.repeated(path, body):
         return repeated
     given = properties_of(body)
@@ -185,7 +186,8 @@ def _checked(emulator: Emulator, path: str, name: str, body: dict[str, Any]) -> 
         "scoringUri": f"https://{host}/score",
         "swaggerUri": f"https://{host}/swagger.json",
         "publicNetworkAccess": properties.get("publicNetworkAccess") or "Enabled",
-        "properties": properties.get("properties") or {},
+        "properties": (properties.get("properties") or {})
+        | {"azureml.onlineendpointid": path.lower()},
     }
 
 
@@ -214,7 +216,7 @@ def _delete(request: Request) -> Response:
         store.document("endpoint keys").delete(path.lower())
         store.document("endpoint names").delete(endpoint["name"].lower())
 
-    return Changes(emulator).begin_delete(path, remove())
+    return Changes(emulator, request).begin_delete(path, remove())
 
 
 def _keys(request: Request) -> tuple[Resource, dict[str, str]]:

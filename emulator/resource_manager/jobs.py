@@ -1,16 +1,19 @@
 """Jobs: submitted, looked at, cancelled, deleted. Running them is the job runner's part."""
 
+import json
 import re
+import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from emulator.compute.children import default_output, services
 from emulator.compute.values import read_input
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
-from emulator.resource_manager.resources import envelope, listing, stored, workspace_path
+from emulator.resource_manager.answers import answer, stored
+from emulator.resource_manager.resources import envelope, listing, workspace_path
 from emulator.store import Resource
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ def register(router: Router) -> None:
     @router.operation("Jobs_Get", "GET", WORKSPACE + "/jobs/{name}")
     async def get_job(request: Request) -> Response:
         name = request.path_params["name"]
-        job = stored(emulator_of(request).store, f"{workspace_path(request)}/jobs/{name}")
+        job = stored(request, f"{workspace_path(request)}/jobs/{name}")
         if job is None:
             raise not_found(name)
         return job
@@ -43,7 +46,8 @@ def register(router: Router) -> None:
         emulator = emulator_of(request)
         known = emulator.store.get(path) is not None
         job = put(emulator, path, await json_body(request))
-        return JSONResponse(job, 200 if known else 201)
+        headers = None if known else {"Location": str(request.url)}
+        return answer(request, job, 200 if known else 201, headers)
 
     @router.operation("Jobs_Cancel", "POST", WORKSPACE + "/jobs/{name}/cancel")
     async def cancel_job(request: Request) -> Response:
@@ -116,6 +120,8 @@ def _completed(properties: Mapping[str, Any], name: str) -> dict[str, Any]:
         "tags": {},
         "properties": {},
     }
+    added = _service_properties(given)
+    given["properties"] = {**(given.get("properties") or {}), **added}
     if str(given.get("jobType")).lower() == "command":
         resources = {"instanceCount": 1, "shmSize": "2g"} | (given.get("resources") or {})
         return (
@@ -138,6 +144,36 @@ def _completed(properties: Mapping[str, Any], name: str) -> dict[str, Any]:
             "jobs": jobs,
         }
     )
+
+
+def _service_properties(given: Mapping[str, Any]) -> dict[str, str]:
+    """The properties that the service gives a new job, beside the client's own."""
+    if str(given.get("jobType")).lower() == "command":
+        added = {"_azureml.ComputeTargetType": "amlctrain"} if given.get("computeId") else {}
+        if code := given.get("codeId"):
+            added["ContentSnapshotId"] = str(uuid.uuid5(uuid.NAMESPACE_URL, str(code).lower()))
+        return added
+    settings = given.get("settings") or {}
+    inputs = (given.get("inputs") or {}).items()
+    literals = {
+        name: item["value"] for name, item in inputs if isinstance(item, dict) and "value" in item
+    }
+    compute = str(settings.get("default_compute") or given.get("computeId") or "")
+    datastore = str(settings.get("default_datastore") or "workspaceblobstore")
+    return {
+        "azureml.DevPlatv2": "true",
+        "azureml.runsource": "azureml.PipelineRun",
+        "azureml.pipelineComponent": "pipelinerun",
+        "runSource": "MFE",
+        "runType": "HTTP",
+        "azureml.parameters": json.dumps(literals),
+        "azureml.continue_on_step_failure": str(
+            settings.get("continue_on_step_failure", True)
+        ).capitalize(),
+        "azureml.continue_on_failed_optional_input": "True",
+        "azureml.defaultComputeName": re.split("[/:]", compute)[-1],
+        "azureml.defaultDataStoreName": re.split("[/:]", datastore)[-1],
+    }
 
 
 def _with_mode(items: Mapping[str, Any], mode: str) -> dict[str, Any]:

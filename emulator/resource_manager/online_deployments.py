@@ -13,6 +13,7 @@ from emulator.deployment_logs import tail as last_lines
 from emulator.deployment_programs import is_custom, model_path
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.probes import Probes
+from emulator.resource_manager.answers import answer
 from emulator.resource_manager.changes import Changes, set_state
 from emulator.resource_manager.places import workspace_paths
 from emulator.resource_manager.quotas import quota
@@ -40,7 +41,7 @@ def register(router: Router) -> None:
 
     @router.operation("OnlineDeployments_Get", "GET", _DEPLOYMENT)
     async def get_deployment(request: Request) -> Response:
-        return JSONResponse(_deployment(request))
+        return answer(request, _deployment(request))
 
     @router.operation("OnlineDeployments_CreateOrUpdate", "PUT", _DEPLOYMENT)
     async def put_deployment(request: Request) -> Response:
@@ -100,7 +101,7 @@ def _put(request: Request, body: dict[str, Any]) -> Response:
             f"The deployment name '{name}' is invalid: 3 to 32 letters, digits and '-', "
             "beginning with a letter and ending with a letter or digit.",
         )
-    changes = Changes(emulator)
+    changes = Changes(emulator, request)
     if repeated := changes.repeated(path, body):
         return repeated
     state = _endpoint(request)["properties"]["provisioningState"]
@@ -132,7 +133,7 @@ def _patch(request: Request, body: dict[str, Any]) -> Response:
     """Change tags and the number of instances, as an operation that may fail for want of quota."""
     emulator = emulator_of(request)
     old = _deployment(request)
-    changes = Changes(emulator)
+    changes = Changes(emulator, request)
     if repeated := changes.repeated(old["id"], body):
         return repeated
     changed = {
@@ -281,7 +282,7 @@ def _delete(request: Request) -> Response:
         emulator.store.delete(path)
         _forget_traffic(emulator, endpoint["id"], deployment["name"])
 
-    return Changes(emulator).begin_delete(path, remove())
+    return Changes(emulator, request).begin_delete(path, remove())
 
 
 def _forget_traffic(emulator: Emulator, endpoint: str, deployment: str) -> None:

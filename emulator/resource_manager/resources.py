@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from emulator.http import AzureError, ResourceManagerError, emulator_of, timestamp
+from emulator.resource_manager.answers import api_version, complete
 from emulator.store import Resource, Store
 
 
@@ -72,12 +73,6 @@ def found(store: Store, path: str, what: str) -> Resource:
     return resource
 
 
-def stored(store: Store, path: str) -> Response | None:
-    """The answer that is a resource just as it is stored; None when there is none."""
-    text = store.text(path)
-    return Response(text, media_type="application/json") if text else None
-
-
 def listing(request: Request, resources: list[Resource], page: int | None = None) -> Response:
     """A page of a collection: `$top`/`count` and `$skip` bound it, nextLink leads on.
 
@@ -89,7 +84,8 @@ def listing(request: Request, resources: list[Resource], page: int | None = None
     size = top or _number(query.get("count"), "count") or page
     skip = _number(query.get("skip") or query.get("skiptoken"), "$skip") or 0
     shown = resources[skip : skip + size] if size else resources[skip:]
-    body: dict[str, Any] = {"value": shown}
+    version = api_version(request)
+    body: dict[str, Any] = {"value": [complete(resource, version) for resource in shown]}
     if skip + len(shown) < len(resources) and (page or top is None):
         link = request.url.include_query_params(**{"$skip": skip + len(shown)})
         body["nextLink"] = str(link.replace(scheme="https", port=None))

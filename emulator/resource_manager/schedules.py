@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from emulator.clock import CLOCK
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.operations import Change
+from emulator.resource_manager.answers import answer
 from emulator.resource_manager.changes import set_state
 from emulator.resource_manager.resources import envelope, listing, workspace_path
 from emulator.scheduling import data_imports
@@ -44,12 +45,13 @@ def register(router: Router) -> None:
 
     @router.operation("Schedules_Get", "GET", WORKSPACE + "/schedules/{name}")
     async def get_schedule(request: Request) -> Response:
-        return JSONResponse(_schedule(request))
+        return answer(request, _schedule(request))
 
     @router.operation("Schedules_CreateOrUpdate", "PUT", WORKSPACE + "/schedules/{name}")
     async def put_schedule(request: Request) -> Response:
         path = f"{workspace_path(request)}/schedules/{request.path_params['name']}"
-        return _put(emulator_of(request), path, await json_body(request))
+        resource, headers = _put(emulator_of(request), path, await json_body(request))
+        return answer(request, resource, 201, headers)
 
     @router.operation("Schedules_Delete", "DELETE", WORKSPACE + "/schedules/{name}")
     async def delete_schedule(request: Request) -> Response:
@@ -66,7 +68,7 @@ def register(router: Router) -> None:
         return JSONResponse({"scheduleActionType": action, "submissionId": name})
 
 
-def _put(emulator: "Emulator", path: str, body: dict[str, Any]) -> Response:
+def _put(emulator: "Emulator", path: str, body: dict[str, Any]) -> tuple[Resource, dict[str, str]]:
     store = emulator.store
     name = path.rpartition("/")[2]
     if not _NAME.fullmatch(name):
@@ -101,7 +103,7 @@ def _put(emulator: "Emulator", path: str, body: dict[str, Any]) -> Response:
 
     change = Change("schedules", path, properties["provisioningState"])
     operation = emulator.operations.begin(provision(), change)
-    return JSONResponse(resource, 201, emulator.operations.headers(operation))
+    return resource, emulator.operations.headers(operation)
 
 
 def _delete(emulator: "Emulator", path: str) -> Response:

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from emulator.config import Config
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.operations import Operations
+from emulator.resource_manager.answers import answer
 from emulator.resource_manager.datastores import create_system_datastores
 from emulator.resource_manager.dependents import KINDS, remember, take_storage
 from emulator.resource_manager.diagnosis import diagnose
@@ -149,6 +150,12 @@ def _service_properties(config: Config, path: str, guid: str) -> dict[str, Any]:
         "v1LegacyMode": False,
         "systemDatastoresAuthMode": "accessKey",
         "enableDataIsolation": False,
+        "notebookInfo": {
+            "resourceId": guid.replace("-", ""),
+            "fqdn": f"{name.lower()}-{guid}.{config.location}.notebooks.azure.net",
+            "isPrivateLinkEnabled": False,
+            "notebookPreparationError": None,
+        },
     }
 
 
@@ -162,7 +169,8 @@ def register(router: Router) -> None:
 
     @router.operation("Workspaces_Get", "GET", WORKSPACE)
     async def get_workspace(request: Request) -> Response:
-        return JSONResponse(emulator_of(request).store.get(workspace_path(request)))
+        path = workspace_path(request)
+        return answer(request, found(emulator_of(request).store, path, path))
 
     @router.operation("Workspaces_ListByResourceGroup", "GET", _COLLECTION)
     async def list_workspaces(request: Request) -> Response:
@@ -194,7 +202,7 @@ async def _put(request: Request) -> Response:
     operations = emulator_of(request).operations
     path = request.url.path.rstrip("/")
     workspace, _ = put_workspace(request, path, body, properties_of(body, *_WORDS))
-    return _done(operations, workspace)
+    return _done(request, operations, workspace)
 
 
 async def _patch(request: Request) -> Response:
@@ -202,11 +210,11 @@ async def _patch(request: Request) -> Response:
     emulator = emulator_of(request)
     old = found(emulator.store, workspace_path(request), request.path_params["workspace"])
     changed = _changed(emulator.store, old, body, properties_of(body, *_WORDS))
-    return _done(emulator.operations, changed)
+    return _done(request, emulator.operations, changed)
 
 
-def _done(operations: Operations, workspace: Resource) -> Response:
-    return JSONResponse(workspace, 200, operations.headers(operations.begin(None)))
+def _done(request: Request, operations: Operations, workspace: Resource) -> Response:
+    return answer(request, workspace, 200, operations.headers(operations.begin(None)))
 
 
 def _changed(

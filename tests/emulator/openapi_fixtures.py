@@ -22,6 +22,12 @@ UNPUBLISHED = {
     # The service answers these; the specification does not know them.
     "properties.properties.enableBatchPrivateLink",
     "properties.system_metadata",
+    "etag",
+    "properties.creationTime",
+    "properties.linkedModelInventoryArmId",
+    "properties.sasGetterUri",
+    "properties.sdkTelemetryAppInsightsKey",
+    "properties.softDeleteEnabled",
 }
 
 
