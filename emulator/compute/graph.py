@@ -217,7 +217,7 @@ def node_order(jobs: Mapping[str, Any]) -> list[str]:
             try:
                 parts = bindings(text)
             except ExpressionError as error:
-                raise user_error(str(error)) from error
+                raise user_error(str(error), "InvalidExpressionInJob") from error
             needs[name] |= {part.node for part in parts if isinstance(part, SiblingOutput)}
         if missing := sorted(needs[name] - jobs.keys()):
             raise user_error(

@@ -137,7 +137,8 @@ class JobRunner:
             raise AzureError(404, "UserError", f"Job {name} not found.")
         if run["status"] in TERMINAL:
             message = f"The pipeline run {name} is in terminal status, it can't be canceled."
-            raise AzureError(400, "UserError", message)
+            inner = ("BadArgument", "ArgumentInvalid", "CancelPipelineRunInTerminalStatus")
+            raise AzureError(400, "UserError", message, inner=inner)
         for living in self.records.living_below(name):
             self.records.move(f"{folder}/{living}", "CancelRequested")
         for living in [name, *self.records.living_below(name)]:

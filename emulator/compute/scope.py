@@ -27,8 +27,10 @@ from emulator.compute.values import (
 from emulator.http import AzureError
 
 
-def user_error(message: str) -> AzureError:
-    return AzureError(400, "UserError", message)
+def user_error(message: str, narrower: str | None = None) -> AzureError:
+    """`narrower` is the service's own code for what is wrong with a pipeline."""
+    inner = ("BadArgument", "ArgumentInvalid", "InvalidPipelineJob", narrower) if narrower else ()
+    return AzureError(400, "UserError", message, inner=inner)
 
 
 @dataclass
@@ -128,7 +130,8 @@ def component_inputs(
     if not open_ended and (unknown := sorted(given.keys() - declared.keys())):
         raise user_error(
             f"Invalid component job since input {unknown[0]} for component job {node} "
-            "does not exist."
+            "does not exist.",
+            "InvalidComponentJobInput",
         )
     found: dict[str, StepInput] = {}
     for name in [*declared, *(given.keys() - declared.keys())]:

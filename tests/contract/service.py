@@ -90,6 +90,17 @@ class Service:
         return until(ended, seconds)
 
 
+def inner_codes(answer: httpx.Response) -> list[str]:
+    """The codes below an error's own, from the widest to the narrowest."""
+    facts = {fact["type"]: fact["info"] for fact in answer.json()["error"]["additionalInfo"]}
+    inner = facts.get("InnerError", {}).get("value")
+    codes = []
+    while inner:
+        codes.append(inner["code"])
+        inner = inner["innerError"]
+    return codes
+
+
 def until(attempt: Callable[[], _Found | None], seconds: float) -> _Found:
     """Try again, ever more slowly, until there is something; TimeoutError when there is not."""
     deadline = time.monotonic() + seconds

@@ -10,7 +10,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from tests.contract.created import Created
 from tests.contract.jobs_support import command_job, ended
-from tests.contract.service import Service
+from tests.contract.service import Service, inner_codes
 
 _SCRIPT = """
 import argparse, os, pathlib
@@ -138,6 +138,7 @@ def test_what_has_ended_cannot_be_cancelled(finished: Any, service: Service) -> 
     answer = service.send("POST", f"/jobs/{finished.name}/cancel")
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "UserError"
+    assert inner_codes(answer)[-1] == "CancelPipelineRunInTerminalStatus"
 
 
 @pytest.mark.operation("Jobs_CreateOrUpdate", "Runs_GetDetails", cost="compute-minutes")

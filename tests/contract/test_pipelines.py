@@ -8,7 +8,7 @@ from azure.core.exceptions import HttpResponseError
 
 from tests.contract.created import Created
 from tests.contract.jobs_support import ended, pipeline
-from tests.contract.service import Service
+from tests.contract.service import Service, inner_codes
 
 
 def _step(created: Created, environment: str, name: str, line: str) -> Any:
@@ -157,6 +157,7 @@ def test_a_wrong_binding_is_refused(
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "UserError"
     assert answer.json()["error"]["message"].startswith("Invalid expression parent.name.")
+    assert inner_codes(answer)[2:] == ["InvalidPipelineJob", "InvalidExpressionInJob"]
 
 
 def test_an_input_that_the_component_does_not_have_is_refused(
@@ -177,6 +178,7 @@ def test_an_input_that_the_component_does_not_have_is_refused(
     answer = service.send("PUT", f"/jobs/{created.name('job')}", body)
     assert answer.status_code == 400
     assert "input none for component job first does not exist" in answer.json()["error"]["message"]
+    assert inner_codes(answer)[2:] == ["InvalidPipelineJob", "InvalidComponentJobInput"]
 
 
 def test_a_component_that_is_not_there_is_refused(
