@@ -9,6 +9,7 @@ from emulator.clock import CLOCK
 from emulator.data_plane import output_asset_id, output_type
 from emulator.http import AzureError
 from emulator.run_artifacts import folder, signed_url
+from emulator.run_fields import COMPUTE, DETAILS, ERROR, RUN, SERVICE, USER
 from emulator.store import Resource
 from emulator.tracking import STATUSES
 from emulator.tracking_server import PARENT_TAG, ROOT_TAG
@@ -67,26 +68,17 @@ def _record(run: dict[str, Any]) -> dict[str, Any]:
 def run_body(emulator: "Emulator", run: Run) -> dict[str, Any]:
     """The service's Run."""
     properties = (run.job or {}).get("properties") or {}
-    system = (run.job or {}).get("systemData") or {}
-    created = system.get("createdAt") or run.record["startTimeUtc"]
+    created = _created(run)
     return {
+        **RUN,
         **_common(emulator, run),
-        "runNumber": int(datetime.fromisoformat(created).timestamp()) if created else None,
         "experimentId": _identity(emulator, f"experiment/{run.record['experiment']}"),
         "createdUtc": created,
-        "createdBy": {"userTenantId": emulator.config.tenant, "userName": "local"},
-        "lastModifiedUtc": system.get("lastModifiedAt") or created,
-        "userId": emulator.config.client_id,
         "displayName": run.record["displayName"],
-        "name": None,
         "description": properties.get("description"),
         "dataContainerId": f"dcid.{run.name}",
         "hidden": bool(properties.get("isArchived")),
         "runType": _run_type(run),
-        "token": None,
-        "tokenExpiryTimeUtc": None,
-        "cancelUri": None,
-        "diagnosticsUri": None,
     }
 
 
@@ -95,8 +87,9 @@ def run_details(emulator: "Emulator", run: Run) -> dict[str, Any]:
     container, start = emulator.config.artifact_container, folder(run.name)
     logs = [name for name in run.record["logs"] if emulator.blobs.get(container, name)]
     return {
+        **DETAILS,
         **_common(emulator, run),
-        "runDefinition": None,
+        "createdTimeUtc": _created(run),
         "logFiles": {name.removeprefix(start): signed_url(emulator, name, "r") for name in logs},
     }
 
@@ -107,8 +100,15 @@ def _common(emulator: "Emulator", run: Run) -> dict[str, Any]:
     target = (properties.get("computeId") or "").rpartition("/")[2] or None
     services = properties.get("services") or {}
     parent = record["parent"]
+    created = _created(run)
+    user = USER | {"userTenantId": emulator.config.tenant, "userName": "local"}
     return {
         "runId": run.name,
+        "runNumber": int(datetime.fromisoformat(created).timestamp()) if created else None,
+        "createdBy": user,
+        "userId": emulator.config.client_id,
+        "lastModifiedBy": user,
+        "lastModifiedUtc": (run.job or {}).get("systemData", {}).get("lastModifiedAt") or created,
         "runUuid": _identity(emulator, f"run/{run.name}"),
         "parentRunId": parent,
         "parentRunUuid": _identity(emulator, f"run/{parent}") if parent else None,
@@ -123,9 +123,9 @@ def _common(emulator: "Emulator", run: Run) -> dict[str, Any]:
         "tags": record.get("tags") or properties.get("tags") or {},
         "properties": properties.get("properties") or {},
         "target": target,
-        "compute": {"target": target} if target else None,
+        "compute": COMPUTE | {"target": target} if target else None,
         "services": {
-            name: {"type": service["jobServiceType"], "endpoint": service["endpoint"]}
+            name: SERVICE | {"type": service["jobServiceType"], "endpoint": service["endpoint"]}
             for name, service in services.items()
         },
         "inputs": {},
@@ -141,11 +141,18 @@ def _common(emulator: "Emulator", run: Run) -> dict[str, Any]:
     }
 
 
+def _created(run: Run) -> str | None:
+    system = (run.job or {}).get("systemData") or {}
+    created: str | None = system.get("createdAt") or run.record["startTimeUtc"]
+    return created
+
+
 def _error(emulator: "Emulator", record: dict[str, Any]) -> dict[str, Any] | None:
     if not record["error"]:
         return None
     return {
-        "error": {"severity": None, "details": [], **record["error"]},
+        "componentName": None,
+        "error": ERROR | record["error"],
         "correlation": None,
         "environment": "local",
         "location": emulator.config.location,

@@ -28,6 +28,7 @@ UNPUBLISHED = {
     "properties.sasGetterUri",
     "properties.sdkTelemetryAppInsightsKey",
     "properties.softDeleteEnabled",
+    "properties.originAssetId",
 }
 
 

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.core.exceptions import HttpResponseError
 
+from tests.contract.service import Service
+from tests.emulator.wire_support import ok, service
+
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
+
+__all__ = ["service"]
 
 IMAGE = "python:3.11"
 WORDS = "echo first line; mkdir -p ${{outputs.words}}; echo written > ${{outputs.words}}/w.txt"
@@ -203,3 +208,27 @@ def test_what_is_not_there_is_a_404_that_names_it(ml_client: "MLClient", finishe
     assert "nothing" in asked(lambda: uris.get_batch_dataset_uris([missing]))
     found: Any = uris.get_batch_dataset_uris([data.asset_id]).values_property
     assert found[data.asset_id].uri.endswith(f"/paths/azureml/{finished.name}/words/")
+
+
+def test_a_run_has_every_field(finished: Any, service: Service) -> None:
+    both = (
+        "compute computeDuration computeRequest createdBy duration effectiveStartTimeUtc "
+        "endTimeUtc error inputDatasets inputs lastModifiedBy lastModifiedUtc outputDatasets "
+        "outputs "
+        "parameters parentRunId parentRunUuid properties revision rootRunId rootRunUuid "
+        "runDefinition runId runNumber runTypeV2 runUuid services settings startTimeUtc status "
+        "tags target userId warnings"
+    )
+    run = (
+        "cancelUri createdUtc dataContainerId description displayName experimentId hidden "
+        "jobSpecification name queueingInfo runType scriptName token tokenExpiryTimeUtc"
+    )
+    history = f"{service.data_plane('history')}"
+    asked = {"runId": finished.name, "selectRunMetadata": True}
+    data = ok(service.send("POST", f"{history}/rundata", asked))
+    assert set(data) >= {"runMetadata", "runDefinition", "jobSpecification"}
+    assert set(f"{both} {run}".split()) - set(data["runMetadata"]) == set()
+    details = ok(service.send("GET", f"{history}/runs/{finished.name}/details"))
+    assert set(f"{both} createdTimeUtc logFiles".split()) - set(details) == set()
+    assert details["createdBy"]["userName"]
+    assert set(details["services"]["Studio"]) >= {"endpoint", "port", "status", "type"}
