@@ -9,7 +9,10 @@ Spec = dict[str, Any]
 ANONYMOUS = "azureml_anonymous"
 """The name of every component that was given none; its spec keeps the client's own."""
 
-_CHANGEABLE = frozenset({"display_name", "description", "tags", "$schema", "version", "name"})
+_CHANGEABLE = frozenset(
+    {"display_name", "description", "tags", "$schema", "version", "name", "_source"}
+)
+"""`_source` is how a client came to write a spec: early ones send one spec from many."""
 _SCHEMA = "https://azuremlschemas.azureedge.net/latest/{type}Component.schema.json"
 _TEXTS = ("optional", "default", "min", "max")
 

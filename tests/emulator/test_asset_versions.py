@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
+from tests.contract.service import Service
+from tests.emulator.wire_support import ok, service
+
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
+
+
+__all__ = ["service"]
 
 
 def component(name: str, command: str = "echo ${{inputs.count}}", **options: Any) -> Any:
@@ -191,3 +197,16 @@ def test_a_flow_is_not_pretended_to_be_a_component(ml_client: "MLClient", tmp_pa
     with pytest.raises(HttpResponseError, match="is a flow") as refused:
         ml_client.components.create_or_update(flow, version="1")
     assert refused.value.status_code == 501
+
+
+def test_one_component_from_two_sources_is_the_same(service: Service) -> None:
+    """As early clients send it: by the hash of a spec that does not hold its source."""
+    spec = {"type": "command", "command": "true", "environment": "azureml:component-env:1"}
+    path = "/components/azureml_anonymous/versions/0123-4567"
+    ids = set()
+    for source in ("YAML.COMPONENT", "YAML.JOB", "DSL"):
+        given = {"isAnonymous": True, "componentSpec": {**spec, "_source": source}}
+        answer = ok(service.send("PUT", path, {"properties": given}), 201)
+        assert answer["properties"]["componentSpec"]["_source"] == source
+        ids.add(answer["id"])
+    assert len(ids) == 1
