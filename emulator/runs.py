@@ -125,7 +125,11 @@ def _common(emulator: "Emulator", run: Run) -> dict[str, Any]:
         "target": target,
         "compute": COMPUTE | {"target": target} if target else None,
         "services": {
-            name: SERVICE | {"type": service["jobServiceType"], "endpoint": service["endpoint"]}
+            name: {
+                **SERVICE,
+                "type": service.get("jobServiceType"),
+                "endpoint": service.get("endpoint"),
+            }
             for name, service in services.items()
         },
         "inputs": {},
