@@ -46,6 +46,10 @@ def register(router: Router) -> None:
     router.operation(
         "RegistryDataReferences_GetBlobReferenceSas", "POST", f"{base}/datarefs{asset}"
     )(_blob_reference)
+    # As later api-versions call it.
+    router.operation(
+        "RegistryDataReferences_GetBlobReferenceSAS", "POST", f"{base}/datareferences{asset}"
+    )(_blob_reference)
     router.operation("RegistryAssets_Import", "POST", f"{base}/import")(_import)
     for kind, collection in (("Code", "codes"), ("Data", "data"), ("Model", "models")):
         router.operation(
