@@ -14,6 +14,7 @@ from emulator import (
     datastore_service,
     mlflow_service,
     public_blobs,
+    registry_publish,
     registry_service,
     registry_uploads,
     run_history,
@@ -34,15 +35,19 @@ from emulator.resource_manager import (
     connections,
     datastores,
     dependents,
+    deployment_skus,
     endpoints,
     jobs,
     locations,
     managed_networks,
     not_emulated,
+    provider_operations,
     registries,
     schedules,
     template_deployments,
     uploads,
+    workspace_network,
+    workspace_quotas,
     workspaces,
 )
 
@@ -77,6 +82,9 @@ class Application:
             part.register(self.management)
         dependents.register(self.management)
         managed_networks.register(self.management)
+        for part in (deployment_skus, provider_operations, workspace_network, workspace_quotas):
+            part.register(self.management)
+        registry_publish.register(self.management)
         not_emulated.register(self.management)
         self.api = Router("data plane")
         for service in (registry_service, registry_uploads, run_history, mlflow_service):

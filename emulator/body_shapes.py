@@ -50,6 +50,7 @@ _RUN = Fields(
 )
 _ARTIFACTS = Fields({"paths": ListOf(Fields({"path": "text"}))})
 _UPLOAD = Fields(every("text", "pendingUploadId pendingUploadType"))
+_DESTINATION = Fields(every("text", "destinationName destinationVersion registryName"))
 _URIS = Fields({"values": ListOf("text")})
 
 
@@ -67,6 +68,7 @@ SHAPES: dict[str, Fields] = {
         {"mode": "text", "template": "object", "parameters": OBJECTS}, tags=SCALARS
     ),
     "Jobs_CreateOrUpdate": _resource(JOB),
+    "Jobs_Update": _resource({"notificationSetting": "object"}),
     "Models_BatchGetResolvedUris": _URIS,
     "OnlineDeployments_CreateOrUpdate": _tracked(DEPLOYMENT),
     "OnlineDeployments_GetLogs": Fields({"containerType": "text", "tail": "whole"}),
@@ -74,7 +76,14 @@ SHAPES: dict[str, Fields] = {
     "OnlineEndpoints_CreateOrUpdate": _tracked(ENDPOINT),
     "OnlineEndpoints_RegenerateKeys": Fields(every("text", "keyType keyValue")),
     "OnlineEndpoints_Update": _tracked(ENDPOINT),
+    "Quotas_Update": Fields(
+        {
+            "location": "text",
+            "value": ListOf(Fields({**every("text", "id type unit"), "limit": "whole"})),
+        }
+    ),
     "Registries_CreateOrUpdate": _tracked(REGISTRY),
+    "Registries_RemoveRegions": _tracked(REGISTRY),
     "Registries_Update": _tracked(REGISTRY),
     "RegistryAssets_Import": _resource(
         every("text", "destinationName destinationVersion sourceAssetId")
@@ -99,5 +108,7 @@ SHAPES: dict[str, Fields] = {
        for place in ("", "Registry") for kind in _ASSETS},
     **{f"{place}{kind}Versions_CreateOrGetStartPendingUpload": _UPLOAD
        for place in ("", "Registry") for kind in ("Code", "Data", "Model")},
+    **{f"{kind}Versions_Publish": _DESTINATION for kind in _ASSETS if kind != "Component"},
+    "RegistryDataReferences_GetBlobReferenceSAS": Fields(every("text", "assetId blobUri")),
 }  # fmt: skip
 """What an operation takes. Others take nothing; MLflow's tracking server looks at its own."""

@@ -117,7 +117,7 @@ async def _import(request: Request) -> Response:
     if find_version(place, kind, name, version):
         reference = place.id(kind.collection, name, version)
         raise AzureError(409, "UserError", f"Asset already exists: {reference}")
-    work = _copy(place, kind, name, version, source["properties"], key)
+    work = copy_asset(place, kind, name, version, source["properties"], key)
     operation = emulator.operations.begin(work)
     headers = emulator.operations.headers(operation, location=True)
     return Response(status_code=202, headers=headers)
@@ -143,7 +143,7 @@ def _source(emulator: "Emulator", asset_id: str) -> tuple[Resource, Kind, str]:
     return found, kind, key
 
 
-async def _copy(
+async def copy_asset(
     place: Place, kind: Kind, name: str, version: str, properties: dict[str, Any], key: str
 ) -> None:
     if key:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from emulator.compute.durations import seconds
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body, timestamp
@@ -18,7 +18,7 @@ from emulator.resource_manager.instance_power import (
 )
 from emulator.resource_manager.nodes import count_nodes
 from emulator.resource_manager.resources import found, workspace_path
-from emulator.resource_manager.sizes import find_size
+from emulator.resource_manager.sizes import SIZES, describe, find_size
 from emulator.scheduling.triggers import spelt
 from emulator.store import Resource
 
@@ -55,6 +55,14 @@ def register(router: Router) -> None:
                 "targetVMSize must be one of the sizes of virtual machines of this region.",
             )
         return _asked(request, "Resize", vmSize=size.name)
+
+    @router.operation(
+        "Compute_getAllowedResizeSizes", "POST", compute + "/getAllowedVmSizesForResize"
+    )
+    async def allowed_sizes(request: Request) -> Response:
+        size = _change(request, {})["properties"]["properties"]["vmSize"]
+        others = [describe(each) for each in SIZES if each.name.lower() != size.lower()]
+        return JSONResponse({"value": others})
 
     @router.operation("Compute_EnableSso", "POST", compute + "/enableSso")
     async def enable_sso(request: Request) -> Response:

@@ -13,7 +13,12 @@ from emulator.compute.children import default_output, services
 from emulator.compute.values import read_input
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.resource_manager.answers import answer, stored
-from emulator.resource_manager.resources import envelope, listing, workspace_path
+from emulator.resource_manager.resources import (
+    envelope,
+    listing,
+    properties_of,
+    workspace_path,
+)
 from emulator.store import Resource
 
 if TYPE_CHECKING:
@@ -48,6 +53,10 @@ def register(router: Router) -> None:
         job = put(emulator, path, await json_body(request))
         headers = None if known else {"Location": str(request.url)}
         return answer(request, job, 200 if known else 201, headers)
+
+    @router.operation("Jobs_Update", "PATCH", WORKSPACE + "/jobs/{name}")
+    async def patch_job(request: Request) -> Response:
+        return answer(request, _notify(request, properties_of(await json_body(request))))
 
     @router.operation("Jobs_Cancel", "POST", WORKSPACE + "/jobs/{name}/cancel")
     async def cancel_job(request: Request) -> Response:
@@ -207,6 +216,25 @@ def _update(emulator: "Emulator", old: Resource, new: dict[str, Any]) -> Resourc
     resource = envelope(emulator.store, old["id"], "jobs", {"properties": properties})
     emulator.store.put(old["id"], resource)
     return resource
+
+
+def _notify(request: Request, change: dict[str, Any]) -> Resource:
+    """Change whom a job tells of its end: all that a PATCH may."""
+    if others := sorted(set(change) - {"notificationSetting"}):
+        raise AzureError(
+            400,
+            "UserError",
+            f"A PATCH of a job changes its notificationSetting, not {', '.join(others)}.",
+        )
+    store, job = emulator_of(request).store, _job(request)
+    known = job["properties"].get("notificationSetting") or {}
+    given = change.get("notificationSetting") or {}
+    if not isinstance(given, dict):
+        raise AzureError(400, "UserError", "notificationSetting must be an object.")
+    properties = job["properties"] | {"notificationSetting": {**known, **given}}
+    changed = envelope(store, job["id"], "jobs", {"properties": properties})
+    store.put(job["id"], changed)
+    return changed
 
 
 def _definition(properties: Mapping[str, Any]) -> dict[str, Any]:

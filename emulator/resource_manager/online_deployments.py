@@ -24,7 +24,7 @@ from emulator.store import Resource
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 _DEPLOYMENTS = WORKSPACE + "/onlineEndpoints/{endpoint}/deployments"
-_DEPLOYMENT = _DEPLOYMENTS + "/{name}"
+DEPLOYMENT = _DEPLOYMENTS + "/{name}"
 _KIND = "onlineEndpoints/deployments"
 _LONGEST_REQUEST_SECONDS = 180
 _CONTAINERS = {"InferenceServer": lambda log: log, "StorageInitializer": storage_log}
@@ -39,23 +39,23 @@ def register(router: Router) -> None:
         path = _endpoint(request)["id"]
         return listing(request, emulator_of(request).store.children(path + "/deployments"))
 
-    @router.operation("OnlineDeployments_Get", "GET", _DEPLOYMENT)
+    @router.operation("OnlineDeployments_Get", "GET", DEPLOYMENT)
     async def get_deployment(request: Request) -> Response:
-        return answer(request, _deployment(request))
+        return answer(request, deployment_of(request))
 
-    @router.operation("OnlineDeployments_CreateOrUpdate", "PUT", _DEPLOYMENT)
+    @router.operation("OnlineDeployments_CreateOrUpdate", "PUT", DEPLOYMENT)
     async def put_deployment(request: Request) -> Response:
         return _put(request, await json_body(request))
 
-    @router.operation("OnlineDeployments_Update", "PATCH", _DEPLOYMENT)
+    @router.operation("OnlineDeployments_Update", "PATCH", DEPLOYMENT)
     async def patch_deployment(request: Request) -> Response:
         return _patch(request, await json_body(request))
 
-    @router.operation("OnlineDeployments_Delete", "DELETE", _DEPLOYMENT)
+    @router.operation("OnlineDeployments_Delete", "DELETE", DEPLOYMENT)
     async def delete_deployment(request: Request) -> Response:
         return _delete(request)
 
-    @router.operation("OnlineDeployments_GetLogs", "POST", _DEPLOYMENT + "/getLogs")
+    @router.operation("OnlineDeployments_GetLogs", "POST", DEPLOYMENT + "/getLogs")
     async def get_logs(request: Request) -> Response:
         body = await json_body(request)
         kind = body.get("containerType") or "InferenceServer"
@@ -68,7 +68,7 @@ def register(router: Router) -> None:
         tail = body.get("tail", 500)
         if not isinstance(tail, int) or tail < 0:
             raise AzureError(400, "BadRequest", f"tail must be a number of lines, not {tail}.")
-        path = _deployment(request)["id"]
+        path = deployment_of(request)["id"]
         log = emulator_of(request).deployments.log_path(path)
         return JSONResponse({"content": last_lines(_CONTAINERS[kind](log), tail)})
 
@@ -83,7 +83,7 @@ def _path(request: Request) -> str:
     return f"{_endpoint(request)['id']}/deployments/{request.path_params['name']}"
 
 
-def _deployment(request: Request) -> Resource:
+def deployment_of(request: Request) -> Resource:
     parameters = request.path_params
     what = f"Deployment '{parameters['name']}' of the endpoint '{parameters['endpoint']}'"
     return found(emulator_of(request).store, _path(request), what)
@@ -132,7 +132,7 @@ def _put(request: Request, body: dict[str, Any]) -> Response:
 def _patch(request: Request, body: dict[str, Any]) -> Response:
     """Change tags and the number of instances, as an operation that may fail for want of quota."""
     emulator = emulator_of(request)
-    old = _deployment(request)
+    old = deployment_of(request)
     changes = Changes(emulator, request)
     if repeated := changes.repeated(old["id"], body):
         return repeated

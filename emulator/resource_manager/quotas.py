@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _VCPU_LIMIT = 500
 DEDICATED = "Total Cluster Dedicated Regional vCPUs"
 LOW_PRIORITY = "Total Cluster Low Priority Regional vCPUs"
+SHARES = "workspaceQuotas"
+"""The vCPUs of a family that a workspace may use, by its path and the family's name."""
 _LIMITS = {DEDICATED: 2000, LOW_PRIORITY: 1000}
 
 
@@ -50,22 +52,41 @@ def check_quota(emulator: "Emulator", compute: Resource) -> None:
         return
     wanted = size.vcpus * _most_nodes(details)
     used = quota_use(emulator, without=path)
+    _check_share(emulator, path.partition("/computes/")[0], size.family, wanted, path)
     for name in (LOW_PRIORITY,) if _is_low_priority(details) else (size.family, DEDICATED):
         limit = quota(emulator, name)
         if used[name] + wanted > limit:
             raise AzureError(
                 400,
                 "ClusterCoreQuotaReached",
-                f"Operation results in exceeding quota limits of {_spelt(name)}. Maximum allowed: "
+                f"Operation results in exceeding quota limits of {spelt(name)}. Maximum allowed: "
                 f"{limit}, current in use: {used[name]}, additional requested: {wanted}.",
             )
 
 
-def quota_use(emulator: "Emulator", without: str = "") -> dict[str, int]:
-    """vCPUs by quota: the nodes that clusters may grow to, and the instances of deployments."""
+def _check_share(
+    emulator: "Emulator", workspace: str, family: str, wanted: int, compute: str
+) -> None:
+    """Refuse a compute whose nodes exceed its workspace's share of a family's quota."""
+    share: int | None = emulator.store.document(SHARES).get(f"{workspace.lower()}/{family}")
+    used = quota_use(emulator, compute, workspace)[family] if share is not None else 0
+    if share is not None and used + wanted > share:
+        raise AzureError(
+            400,
+            "ClusterCoreQuotaReached",
+            f"Operation results in exceeding quota limits of the workspace for {spelt(family)}. "
+            f"Maximum allowed: {share}, current in use: {used}, additional requested: {wanted}.",
+        )
+
+
+def quota_use(emulator: "Emulator", without: str = "", only: str = "") -> dict[str, int]:
+    """vCPUs by quota: the nodes that clusters may grow to, and the instances of deployments.
+
+    `without` a compute; `only` those of one workspace.
+    """
     used = dict.fromkeys(quota_names(), 0)
     store = emulator.store
-    for compute in _below_workspaces(emulator, "computes"):
+    for compute in _below_workspaces(emulator, "computes", only):
         details = compute["properties"]["properties"]
         size = find_size(details["vmSize"])
         failed = compute["properties"]["provisioningState"] == "Failed"
@@ -75,7 +96,7 @@ def quota_use(emulator: "Emulator", without: str = "") -> dict[str, int]:
             continue
         for name in (LOW_PRIORITY,) if _is_low_priority(details) else (size.family, DEDICATED):
             used[name] += size.vcpus * _most_nodes(details)
-    for endpoint in _below_workspaces(emulator, "onlineEndpoints"):
+    for endpoint in _below_workspaces(emulator, "onlineEndpoints", only):
         for deployment in store.children(endpoint["id"] + "/deployments"):
             size = find_size(deployment["properties"].get("instanceType") or "")
             instances = (deployment.get("sku") or {}).get("capacity") or 1
@@ -96,17 +117,17 @@ def usages(emulator: "Emulator", subscription: str, location: str) -> list[dict[
             "unit": "Count",
             "currentValue": value if here else 0,
             "limit": quota(emulator, name),
-            "name": {"value": name, "localizedValue": _spelt(name)},
+            "name": {"value": name, "localizedValue": spelt(name)},
         }
         for name, value in quota_use(emulator).items()
     ]
 
 
-def _below_workspaces(emulator: "Emulator", collection: str) -> list[Resource]:
+def _below_workspaces(emulator: "Emulator", collection: str, only: str = "") -> list[Resource]:
     """The resources of a kind in all workspaces: they share the region's quotas."""
     return [
         resource
-        for workspace in workspace_paths(emulator)
+        for workspace in ([only] if only else workspace_paths(emulator))
         for resource in emulator.store.children(f"{workspace}/{collection}")
     ]
 
@@ -120,5 +141,5 @@ def _is_low_priority(details: dict[str, Any]) -> bool:
     return str(details.get("vmPriority", "")).lower() == "lowpriority"
 
 
-def _spelt(name: str) -> str:
+def spelt(name: str) -> str:
     return name if " " in name else f"{name} Cluster Dedicated vCPUs"

@@ -5,7 +5,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from emulator.http import ResourceManagerError, Router, emulator_of, json_body
+from emulator.http import AzureError, ResourceManagerError, Router, emulator_of, json_body
 from emulator.registry_store import (
     REGISTRY,
     default_registry_path,
@@ -14,6 +14,7 @@ from emulator.registry_store import (
     remember_registry,
     system_registry_path,
 )
+from emulator.resource_manager.locations import keep_result
 from emulator.resource_manager.resources import envelope, listing, properties_of
 from emulator.store import Resource
 
@@ -25,6 +26,10 @@ def register(router: Router) -> None:
     router.operation("Registries_ListBySubscription", "GET", subscription)(_list_all)
     for method, operation in (("PUT", "CreateOrUpdate"), ("PATCH", "Update")):
         router.operation(f"Registries_{operation}", method, REGISTRY)(_put)
+
+    router.operation("Registries_RemoveRegions", "POST", REGISTRY + "/removeRegions")(
+        _remove_regions
+    )
 
     @router.operation("Registries_List", "GET", _COLLECTION)
     async def list_registries(request: Request) -> Response:
@@ -48,6 +53,30 @@ def register(router: Router) -> None:
         forget_registry(emulator, path)
         headers = emulator.operations.headers(emulator.operations.begin(None), location=True)
         return Response(status_code=202, headers=headers)
+
+
+async def _remove_regions(request: Request) -> Response:
+    """Take regions away from a registry; it keeps the one that it is in."""
+    emulator, registry = emulator_of(request), _registry(request)
+    given = properties_of(await json_body(request)).get("regionDetails") or []
+    asked = {str(each.get("location")).lower() for each in given if isinstance(each, dict)}
+    if registry["location"].lower() in asked:
+        raise AzureError(
+            400,
+            "UserError",
+            f"{registry['location']} is the region of the registry {registry['name']} and cannot "
+            "be removed. Delete the registry instead.",
+        )
+    properties = registry["properties"]
+    properties["regionDetails"] = [
+        each
+        for each in properties["regionDetails"]
+        if str(each.get("location")).lower() not in asked
+    ]
+    emulator.store.put(registry["id"], registry)
+    operation = emulator.operations.begin(None)
+    keep_result(emulator, operation, registry)
+    return Response(status_code=202, headers=emulator.operations.headers(operation, location=True))
 
 
 async def _list_all(request: Request) -> Response:
@@ -112,7 +141,7 @@ def _resource(request: Request, path: str, body: dict[str, Any], old: Resource |
 
 
 def _path(request: Request) -> str:
-    return request.url.path.rstrip("/")
+    return REGISTRY.format(**request.path_params)
 
 
 def _own_paths(request: Request) -> tuple[str, str]:

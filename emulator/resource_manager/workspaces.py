@@ -23,6 +23,7 @@ from emulator.resource_manager.resources import (
     properties_of,
     workspace_path,
 )
+from emulator.resource_manager.workspace_quotas import forget_shares
 from emulator.store import Resource, Store
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,32}")
@@ -176,6 +177,19 @@ def register(router: Router) -> None:
     async def list_workspaces(request: Request) -> Response:
         return listing(request, emulator_of(request).store.children(request.url.path))
 
+    @router.operation(
+        "Workspaces_ListStorageAccountKeys", "POST", WORKSPACE + "/listStorageAccountKeys"
+    )
+    async def list_storage_account_keys(request: Request) -> Response:
+        workspace_path(request)
+        return JSONResponse({"userStorageKey": emulator_of(request).config.account_key})
+
+    @router.operation("WorkspaceFeatures_List", "GET", WORKSPACE + "/features")
+    async def list_features(request: Request) -> Response:
+        """There are no features here that some workspaces have and others not."""
+        workspace_path(request)
+        return JSONResponse({"value": []})
+
     @router.operation("Workspaces_ResyncKeys", "POST", WORKSPACE + "/resyncKeys")
     async def resync_keys(request: Request) -> Response:
         """There is one copy of each key here: nothing can be out of step."""
@@ -252,6 +266,7 @@ async def _delete(request: Request) -> Response:
     if take_storage(emulator) and emulator.blobs.has_container(container):
         await asyncio.to_thread(emulator.blobs.delete_container, container)
     emulator.store.delete(path)
+    forget_shares(emulator, path)
     emulator.store.document("workspaces").delete(path.lower())
     operations = emulator.operations
     return Response(
