@@ -68,6 +68,10 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
         **_nulls("containerRegistry encryption imageBuildCompute linkedModelInventoryArmId"),
         **_nulls("primaryUserAssignedIdentity sdkTelemetryAppInsightsKey"),
         **_nulls("serviceManagedResourcesSettings serviceProvisionedResourceGroup"),
+        **_nulls("associatedWorkspaces containerRegistries existingWorkspaces"),
+        **_nulls("enableSoftwareBillOfMaterials featureStoreSettings hubResourceId ipAllowlist"),
+        **_nulls("keyVaults managedNetwork serverlessComputeSettings storageAccounts"),
+        **_nulls("softDeleteRetentionInDays workspaceHubConfig"),
         "allowPublicAccessWhenBehindVnet": False,
         "privateEndpointConnections": [],
         "privateLinkCount": 0,
@@ -76,6 +80,7 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
         "softDeleteEnabled": False,
         "storageHnsEnabled": False,
     },
+    "connections": _nulls("createdByWorkspaceArmId expiryTime group metadata sharedUserList"),
     "computes": _nulls("description resourceId provisioningErrors"),
     "datastores": {
         **_nulls("description intellectualProperty resourceGroup subscriptionId"),
@@ -101,10 +106,17 @@ _DETAILS: dict[str, dict[str, Any]] = {
     "AmlCompute": _nulls("subnet errors virtualMachineImage userAccountCredentials"),
     "ComputeInstance": _nulls(
         "subnet errors personalComputeInstanceSettings autologgerSettings containers dataDisks"
-        " dataMounts"
+        " dataMounts versions"
     ),
 }
 """The same of what a compute of a type says of itself."""
+
+_BESIDE = {
+    "computes": _nulls("identity sku"),
+    "onlineEndpoints": _nulls("sku"),
+    "onlineEndpoints/deployments": _nulls("identity"),
+}
+"""What a kind has beside its properties."""
 
 _JOB = {
     **_nulls("description computeId componentId identity notificationSetting"),
@@ -125,12 +137,13 @@ _JOBS: dict[str, dict[str, Any]] = {
 _PARTS = {
     "services": _nulls("endpoint errorMessage nodes port properties status"),
     "inputs": _nulls("description"),
-    "outputs": _nulls("description uri assetName assetVersion autoDeleteSetting"),
+    "outputs": _nulls("description uri assetName assetVersion autoDeleteSetting pathOnCompute"),
 }
 """What each item below a job's properties has."""
+_PATH = _nulls("pathOnCompute")
 _NODE: dict[str, Any] = {"inputs": {}, "outputs": {}}
 _JOB_RESOURCES = {
-    **_nulls("instanceType locations properties dockerArgs"),
+    **_nulls("instanceType locations maxInstanceCount properties dockerArgs"),
     "instanceCount": 1,
     "shmSize": "2g",
 }
@@ -200,7 +213,7 @@ def complete(resource: Resource, version: str = "") -> Resource:
         for name in ("livenessProbe", "readinessProbe", "requestSettings"):
             usual = _PROPERTIES[kind][name]
             properties[name] = {**usual, **_given(properties[name])}
-    return {**resource, "properties": properties}
+    return {**_BESIDE.get(kind, {}), **resource, "properties": properties}
 
 
 def _given(values: Properties | None) -> dict[str, Any]:
@@ -229,6 +242,12 @@ def _job(given: Properties) -> dict[str, Any]:
 
 
 def _each(items: Mapping[str, Any], fields: Properties) -> dict[str, Any]:
-    return {
-        name: {**fields, **item} if isinstance(item, dict) else item for name, item in items.items()
-    }
+    return {name: _item(item, fields) for name, item in items.items()}
+
+
+def _item(item: Any, fields: Properties) -> Any:
+    """An input, output, service or node. What is no literal may have a path on the compute."""
+    if not isinstance(item, dict):
+        return item
+    path = _PATH if item.get("jobInputType", "literal") != "literal" else {}
+    return {**fields, **path, **item}

@@ -129,6 +129,7 @@ def instance_details(
         **details,
         "sshSettings": {
             "sshPublicAccess": "Disabled",
+            "adminPublicKey": None,
             "adminUserName": "azureuser",
             "sshPort": 50000,
         }

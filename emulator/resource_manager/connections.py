@@ -15,6 +15,7 @@ from emulator.http import (
     json_body,
     timestamp,
 )
+from emulator.resource_manager.answers import answer
 from emulator.resource_manager.resources import envelope, listing, properties_of, workspace_path
 from emulator.store import Resource
 
@@ -59,14 +60,14 @@ def register(router: Router) -> None:
 
     @router.operation("WorkspaceConnections_Get", "GET", one)
     async def get_connection(request: Request) -> Response:
-        return JSONResponse(_connection(request))
+        return answer(request, _connection(request))
 
     @router.operation("WorkspaceConnections_ListSecrets", "POST", one + "/listsecrets")
     async def list_secrets(request: Request) -> Response:
         connection = _connection(request)
         kept = emulator_of(request).store.document(_SECRETS).get(_path(request).lower())
         connection["properties"]["credentials"] = kept
-        return JSONResponse(connection)
+        return answer(request, connection)
 
     @router.operation("WorkspaceConnections_Delete", "DELETE", one)
     async def delete_connection(request: Request) -> Response:
@@ -99,7 +100,7 @@ async def _put(request: Request) -> Response:
     store.put(path, connection)
     if credentials is not None:
         store.document(_SECRETS).put(path.lower(), credentials)
-    return JSONResponse(connection)
+    return answer(request, connection)
 
 
 def _path(request: Request) -> str:

@@ -46,6 +46,8 @@ KEYS = {
     "dataCollector description egressPublicNetworkAccess endpointComputeType environmentId "
     "environmentVariables instanceType livenessProbe model modelMountPath properties "
     "provisioningState readinessProbe requestSettings scaleSettings",
+    "connections/answered": "authType category createdByWorkspaceArmId credentials expiryTime "
+    "group isSharedToAll metadata sharedUserList target",
     "schedules/answered": "action description displayName isEnabled properties "
     "provisioningState tags trigger",
 }
@@ -66,9 +68,9 @@ NESTED = {
     "jobs/answered properties.services.Studio": SERVICE,
     "jobs/answered properties.properties": "_azureml.ComputeTargetType",
     "jobs/answered properties.inputs.word": "description jobInputType value",
-    "jobs/answered properties.inputs.file": "description jobInputType mode uri",
+    "jobs/answered properties.inputs.file": "description jobInputType mode pathOnCompute uri",
     "jobs/answered properties.outputs.to": "assetName assetVersion description jobOutputType "
-    "mode uri",
+    "mode pathOnCompute uri",
     "jobs/answered properties.outputs.default": "description jobOutputType mode uri",
     "jobs/answered properties.resources": "dockerArgs instanceCount instanceType locations "
     "properties shmSize",
@@ -124,7 +126,9 @@ def bodies(workspace: str) -> dict[str, dict[str, Any]]:
         "outputs": {"to": {"type": "uri_folder"}},
     }
     hashes = {"hash_sha256": "ab" * 32, "hash_version": "202208"}
+    feed = {"authType": "None", "category": "PythonFeed", "target": "https://example.test/feed"}
     return {
+        "connections/answered": feed,
         "environments/answered/versions/1": {"image": "example.test/image"},
         "codes/answered/versions/1": {"codeUri": code, "properties": hashes},
         "components/answered/versions/1": {"componentSpec": spec},
@@ -157,16 +161,18 @@ def bodies(workspace: str) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def made(service: Service) -> Iterator[None]:
-    """One of everything; the endpoint is gone afterwards."""
+    """One of everything; what other tests count is gone afterwards."""
     for path, properties in bodies(service.target.path).items():
         body = {"location": "eastus", "properties": properties}
         answer = service.send("PUT", f"/{path}", body)
-        assert answer.status_code == 201, f"{path}: {answer.text}"
+        created = 200 if path.startswith("connections") else 201
+        assert answer.status_code == created, f"{path}: {answer.text}"
         if path.startswith("onlineEndpoints/") and "deployments" not in path:
             service.finish(answer, 30)
-        elif "azure-asyncoperation" not in answer.headers:
+        elif created == 201 and "azure-asyncoperation" not in answer.headers:
             assert answer.headers["location"].partition("?")[0].endswith(path), path
     yield
+    service.send("DELETE", "/connections/answered")
     service.finish(service.send("DELETE", "/onlineEndpoints/answered"), 60)
 
 
