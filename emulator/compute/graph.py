@@ -2,24 +2,24 @@
 
 import os
 from collections.abc import Mapping
-from graphlib import CycleError, TopologicalSorter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emulator.compute.commands import check_references, read_command
 from emulator.compute.components import Component, find_component
+from emulator.compute.control_flow import CONTROL_TYPES, Branch, Flow, Loop, next_inputs
 from emulator.compute.data_imports import import_component
-from emulator.compute.default_artifacts import placed
-from emulator.compute.expressions import (
-    ExpressionError,
-    ParentOutput,
-    SiblingOutput,
-    bindings,
-    fill_path,
-)
+from emulator.compute.order import node_order
+from emulator.compute.output_targets import job_outputs, node_outputs, output_bindings
 from emulator.compute.parallel import read_parallel
-from emulator.compute.plan import ROOT, Group, Plan, Step, Target
+from emulator.compute.plan import ROOT, Condition, Group, Plan, Step, Target
 from emulator.compute.scope import Scope, component_inputs, job_inputs, user_error
-from emulator.compute.values import RawOutput, StepOutput, literal_text, read_output
+from emulator.compute.values import (
+    Literal,
+    RawInput,
+    StepOutput,
+    literal_text,
+)
 from emulator.http import AzureError
 
 if TYPE_CHECKING:
@@ -51,37 +51,12 @@ def make_plan(
 
 def _command_plan(properties: Mapping[str, Any]) -> Plan:
     inputs = job_inputs(properties.get("inputs"))
-    outputs = _job_outputs(properties.get("outputs"))
+    outputs = job_outputs(properties.get("outputs"))
     command = read_command(Scope({}), properties, {}, properties.get("codeId"))
     check_references("the job", command.text, inputs, outputs, declared=False)
     compute = _compute_name(literal_text(properties.get("computeId") or ""))
     step = Step(ROOT, "", ROOT, command, compute, inputs, outputs, properties.get("componentId"))
     return Plan(False, {ROOT: step}, outputs=outputs)
-
-
-def _job_outputs(raw: Mapping[str, Any] | None) -> dict[str, Target]:
-    written = {name: read_output(value) for name, value in (raw or {}).items()}
-    return {
-        name: _target(ROOT, name, output, "uri_folder")
-        for name, output in written.items()
-        if name != "default"
-    }
-
-
-def _target(owner: str, name: str, output: RawOutput, kind: str) -> Target:
-    try:
-        fill_path(output.uri or "", "", name, "")
-    except ExpressionError as error:
-        raise user_error(str(error)) from error
-    return Target(
-        owner,
-        name,
-        output.type or kind,
-        output.mode,
-        output.uri,
-        output.asset_name,
-        output.asset_version,
-    )
 
 
 class _Flattening:
@@ -95,7 +70,7 @@ class _Flattening:
         settings = _settings(properties)
         self.plan = Plan(
             True,
-            outputs=_job_outputs(properties.get("outputs")),
+            outputs=job_outputs(properties.get("outputs")),
             continue_on_failure=_flag(settings.get("continue_on_step_failure"), True),
             datastore=_short_name(settings.get("default_datastore")) or "workspaceblobstore",
             force_rerun=_flag(settings.get("force_rerun"), False),
@@ -105,20 +80,47 @@ class _Flattening:
             default_compute=settings.get("default_compute") or properties.get("computeId"),
         )
         jobs = properties.get("jobs") or {}
+        if reference := properties.get("componentId"):
+            jobs, scope = self._whole(str(reference), properties, scope)
         if not jobs:
             raise user_error("The pipeline job has no jobs. Add at least one node.")
         self._pipeline(ROOT, jobs, scope, self.plan.outputs)
+
+    def _whole(
+        self, reference: str, properties: Mapping[str, Any], scope: Scope
+    ) -> tuple[Mapping[str, Any], Scope]:
+        """The nodes of a job that is a pipeline component, and what they see.
+
+        The job may repeat the nodes, but not what the component declares.
+        """
+        component = find_component(self._emulator, reference, None, self._workspace)
+        if component.type != "pipeline":
+            raise user_error(
+                f"The component {reference} of the pipeline job is of type {component.type}; it "
+                "must be a pipeline component."
+            )
+        given = properties.get("inputs")
+        inputs = component_inputs("the job", scope, given, component.inputs, open_ended=True)
+        self.plan.outputs = node_outputs(ROOT, "the job", properties, component, {})
+        group = Group(ROOT, "", ROOT, inputs, self.plan.outputs, component.id)
+        return component.spec.get("jobs") or {}, self._inner(component, group, scope)
 
     def _pipeline(
         self, key: str, jobs: Mapping[str, Any], scope: Scope, targets: Mapping[str, Target]
     ) -> dict[str, StepOutput]:
         """Bind all nodes of one pipeline; gives the steps behind the pipeline's own outputs."""
         produced: dict[str, StepOutput] = {}
+        flow = Flow(jobs)
         for name in node_order(jobs):
             node = jobs[name]
-            outputs = self._node(f"{key}/{name}" if key else name, key, name, node, scope, targets)
-            scope.produced[name] = outputs
-            for own, parent in _output_bindings(name, node).items():
+            at = f"{key}/{name}" if key else name
+            self._limit(at, name, flow.branches(name), scope)
+            outputs = self._node(at, key, name, node, scope, targets)
+            if loop := flow.loop(name):
+                outputs = self._repeat(loop, at, key, node, scope, targets, outputs)
+            for known in (name, *flow.loops_of(name)):
+                scope.produced[known] = outputs
+            for own, parent in output_bindings(name, node).items():
                 if parent not in targets:
                     raise user_error(
                         f"Output {own} of job {name} is bound to parent.outputs.{parent}, "
@@ -129,8 +131,44 @@ class _Flattening:
                         f"No job inside of {name} writes its output {own}, which "
                         f"parent.outputs.{parent} is bound to."
                     )
-                produced[parent] = outputs[own]
+                produced[parent] = _either(produced.get(parent), outputs[own])
         return produced
+
+    def _limit(self, key: str, name: str, branches: list[Branch], scope: Scope) -> None:
+        """Have a node run only where its conditions hold."""
+        for branch in branches:
+            value = scope.value(RawInput(branch.condition, "literal", None))
+            if not isinstance(value, Literal | StepOutput):
+                raise user_error(
+                    f"The condition {branch.condition} of job {name} is no boolean: it must be "
+                    "true, false, or a plain value that another job writes."
+                )
+            self.plan.conditions.setdefault(key, []).append(Condition(value, branch.wanted))
+
+    def _repeat(
+        self,
+        loop: Loop,
+        key: str,
+        parent: str,
+        node: Mapping[str, Any],
+        scope: Scope,
+        targets: Mapping[str, Target],
+        outputs: dict[str, StepOutput],
+    ) -> dict[str, StepOutput]:
+        """Bind a loop's further iterations, each under the condition of the one before it.
+
+        Gives what the last iteration that runs will have written.
+        """
+        own = self.plan.conditions.get(key, [])
+        again = {**node, "inputs": next_inputs(loop, node.get("inputs"))}
+        for number in range(2, loop.most + 1):
+            scope.produced[loop.body] = outputs
+            at = f"{key}.{number}"
+            self.plan.conditions[at] = list(own)
+            self._limit(at, loop.name, [Branch(loop.condition, True)], scope)
+            newest = self._node(at, parent, loop.body, again, scope, targets)
+            outputs = {name: _either(outputs.get(name), item) for name, item in newest.items()}
+        return outputs
 
     def _node(
         self,
@@ -144,7 +182,7 @@ class _Flattening:
         if key.count("/") > MOST_LEVELS:
             raise user_error(f"The pipeline components at {key} are nested too deep.")
         component = self._component(name, node, scope)
-        outputs = _node_outputs(key, name, node, component, targets)
+        outputs = node_outputs(key, name, node, component, targets)
         given = node.get("inputs")
         if component.type != "pipeline":
             inputs = component_inputs(name, scope, given, component.inputs)
@@ -197,88 +235,18 @@ class _Flattening:
         return component
 
 
+def _either(before: StepOutput | None, newest: StepOutput) -> StepOutput:
+    """An output that one of several steps writes: the newest of those that run."""
+    return newest if before is None else replace(newest, earlier=(*before.earlier, before))
+
+
 def _unsupported(name: str, kind: object) -> AzureError:
     return AzureError(
         501,
         "OperationNotSupported",
         f"Job {name} of the pipeline is of type {kind}. The local Azure ML runs nodes of type "
-        f"{', '.join(sorted(NODE_TYPES))}.",
+        f"{', '.join(sorted(NODE_TYPES | CONTROL_TYPES))}.",
     )
-
-
-def node_order(jobs: Mapping[str, Any]) -> list[str]:
-    """The nodes of one pipeline, each after those whose outputs it reads."""
-    needs: dict[str, set[str]] = {}
-    for name, node in jobs.items():
-        if not isinstance(node, Mapping):
-            raise user_error(f"Job {name} of the pipeline must be an object.")
-        needs[name] = set()
-        for text in _texts(node.get("inputs")):
-            try:
-                parts = bindings(text)
-            except ExpressionError as error:
-                raise user_error(str(error), "InvalidExpressionInJob") from error
-            needs[name] |= {part.node for part in parts if isinstance(part, SiblingOutput)}
-        if missing := sorted(needs[name] - jobs.keys()):
-            raise user_error(
-                f"Job {name} is bound to an output of job {missing[0]}, which does not exist."
-            )
-    try:
-        return list(TopologicalSorter(needs).static_order())
-    except CycleError as error:
-        circle = " -> ".join(error.args[1])
-        raise user_error(f"The pipeline has a cycle: {circle}. A graph must not.") from error
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, Mapping):
-        return [text for item in value.values() for text in _texts(item)]
-    return []
-
-
-def _output_bindings(name: str, node: Mapping[str, Any]) -> dict[str, str]:
-    """Which of a node's outputs are which of the pipeline's: own name -> pipeline's name."""
-    found: dict[str, str] = {}
-    for own, raw in (node.get("outputs") or {}).items():
-        binding = read_output(raw).binding
-        if binding is None:
-            continue
-        try:
-            parts = bindings(binding)
-        except ExpressionError as error:
-            raise user_error(str(error)) from error
-        if len(parts) != 1 or not isinstance(parts[0], ParentOutput):
-            raise user_error(
-                f"Output {own} of job {name} is bound to {binding}; "
-                "it can be bound to ${{parent.outputs.<name>}} only."
-            )
-        found[own] = parts[0].name
-    return found
-
-
-def _node_outputs(
-    key: str,
-    name: str,
-    node: Mapping[str, Any],
-    component: Component,
-    targets: Mapping[str, Target],
-) -> dict[str, Target]:
-    written = {own: read_output(raw) for own, raw in (node.get("outputs") or {}).items()}
-    if unknown := sorted(written.keys() - component.outputs.keys()):
-        raise user_error(
-            f"Invalid component job since output {unknown[0]} for component job {name} "
-            "does not exist."
-        )
-    bound = _output_bindings(name, node)
-    outputs: dict[str, Target] = {}
-    for own, declared in component.outputs.items():
-        kind = str(declared.get("type", "uri_folder")).lower()
-        parent = targets.get(bound.get(own, ""))
-        output = placed(own, written.get(own, RawOutput()), component.spec)
-        outputs[own] = parent or _target(key, own, output, kind)
-    return outputs
 
 
 def _settings(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,13 +11,15 @@ from emulator.compute.plain_values import written_values
 from emulator.compute.plan import ROOT, Group, Plan, Step, StepInput
 from emulator.compute.records import Error, execution_log, system_log, user_log
 from emulator.compute.step import StepJob, bound_value, planned_outputs
-from emulator.compute.values import LITERAL_TYPES, Data, Literal
+from emulator.compute.values import LITERAL_TYPES, Data, Literal, StepOutput
 
 if TYPE_CHECKING:
     from emulator.compute.runner import JobRunner
 
 
 _log = logging.getLogger(__name__)
+
+BYPASSED = "Bypassed"
 
 
 class _Made(NamedTuple):
@@ -33,7 +35,8 @@ class _Made(NamedTuple):
 class PipelineRun:
     """One run of a plan. `outcomes` fills with each step's end: Completed, Failed, Canceled.
 
-    A step whose needs were not met gets no job, as in Azure; its outcome is Skipped.
+    A step whose needs were not met gets no job, as in Azure; its outcome is Skipped. One that a
+    condition leaves out, or that reads only of such, is Bypassed, and no reason to fail.
     """
 
     def __init__(self, runner: "JobRunner", path: str, name: str, plan: Plan) -> None:
@@ -90,11 +93,8 @@ class PipelineRun:
                 self.outcomes[key] = ended if task.cancelled() else _outcome(task)
 
     async def _step(self, step: Step) -> str:
-        for need in step.needs:
-            # wait, not await: that this step is cancelled must not cancel what it waits for.
-            await asyncio.wait([self._tasks[need]])
-            if self._tasks[need].cancelled() or _outcome(self._tasks[need]) != "Completed":
-                return "Skipped"
+        if (end := await self._left_out(step)) is not None:
+            return end
         job = self._create(step)
         around = [task for key, task in self._tracked.items() if step.key.startswith(f"{key}/")]
         status = await self._runner.run_child(job, around, self._plan.force_rerun)
@@ -102,6 +102,34 @@ class PipelineRun:
         values = await asyncio.to_thread(written_values, self._runner.emulator, job)
         self._written |= {(step.key, name): value for name, value in values.items()}
         return status
+
+    async def _left_out(self, step: Step) -> str | None:
+        """How a step ends that does not run: for a condition, or for one that it waits for."""
+        conditions = list(self._plan.conditions_of(step.key))
+        decisive = [one.value for one in conditions if isinstance(one.value, StepOutput)]
+        for source in [*decisive, *step.sources]:
+            ends = [await self._end(one.step) for one in source.candidates]
+            if "Completed" not in ends:
+                return BYPASSED if set(ends) == {BYPASSED} else "Skipped"
+        for condition in conditions:
+            value = bound_value(condition.value, self._written)
+            text = value.text.strip().lower() if isinstance(value, Literal) else None
+            if text not in ("true", "false"):
+                self._runner.records.append(
+                    execution_log(self._root),
+                    f"{step.key} cannot run: its condition is {text}, neither true nor false.",
+                )
+                return "Failed"
+            if (text == "true") != condition.wanted:
+                return BYPASSED
+        return None
+
+    async def _end(self, key: str) -> str:
+        """How another step ends, as soon as it does."""
+        task = self._tasks[key]
+        # wait, not await: that this step is cancelled must not cancel what it waits for.
+        await asyncio.wait([task])
+        return "Canceled" if task.cancelled() else _outcome(task)
 
     def _create(self, step: Step) -> StepJob:
         """Make the step's job, and those of the pipeline components around it."""
@@ -199,7 +227,7 @@ def _outcome(task: asyncio.Task[str]) -> str:
 
 def pipeline_error(outcomes: dict[str, str]) -> Error | None:
     """The error of a pipeline by the ends of its steps, in the service's words."""
-    if all(outcome == "Completed" for outcome in outcomes.values()):
+    if all(outcome in ("Completed", BYPASSED) for outcome in outcomes.values()):
         return None
     bad = [f"/{key}" for key, end in outcomes.items() if end == "Failed"]
     bad = bad or [f"/{key}" for key, end in outcomes.items() if end == "Canceled"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emulator.compute.values import Data, PathIn, StepOutput, Value
+from emulator.compute.values import Data, Literal, PathIn, StepOutput, Value
 
 ROOT = ""
 """The key of the job itself; a step's key is the path of its nodes, `import/convert`."""
@@ -63,11 +63,9 @@ class Step:
     """Whether the same inputs give the same outputs."""
 
     @property
-    def needs(self) -> frozenset[str]:
-        """Keys of the steps whose outputs this one reads."""
-        return frozenset(
-            source.step for source in _sources(self.inputs) if isinstance(source, StepOutput)
-        )
+    def sources(self) -> list[StepOutput]:
+        """The outputs of other steps that this one reads."""
+        return [source for source in _sources(self.inputs) if isinstance(source, StepOutput)]
 
 
 @dataclass(frozen=True)
@@ -82,6 +80,14 @@ class Group:
     component: str | None = None
 
 
+@dataclass(frozen=True)
+class Condition:
+    """A boolean, of which a step needs one value to run."""
+
+    value: Literal | StepOutput
+    wanted: bool
+
+
 @dataclass
 class Plan:
     """A job's steps in an order that respects their needs."""
@@ -93,6 +99,14 @@ class Plan:
     continue_on_failure: bool = True
     datastore: str = "workspaceblobstore"
     force_rerun: bool = False
+    conditions: dict[str, list[Condition]] = field(default_factory=dict)
+    """Of the steps and groups that may be left out, by key."""
+
+    def conditions_of(self, key: str) -> Iterator[Condition]:
+        """What decides whether a step runs: its own conditions after those of what it is in."""
+        parts = key.split("/")
+        for length in range(1, len(parts) + 1):
+            yield from self.conditions.get("/".join(parts[:length]), ())
 
     def steps_of(self, group: str) -> Iterator[Step]:
         """All steps below a group, however deep."""

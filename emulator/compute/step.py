@@ -248,7 +248,8 @@ def bound_value(
 ) -> Value | None:
     """A value with the outputs of earlier steps (by step key and name) put in."""
     if isinstance(value, StepOutput):
-        return written[value.step, value.name]
+        keys = [(one.step, one.name) for one in value.candidates]
+        return written[next((key for key in keys if key in written), keys[0])]
     if isinstance(value, PathIn):
         base = bound_value(value.base, written)
         assert isinstance(base, Data)

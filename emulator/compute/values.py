@@ -42,6 +42,13 @@ class StepOutput:
     step: str
     name: str
     type: str = "uri_folder"
+    earlier: tuple["StepOutput", ...] = ()
+    """What stands in for it, newest last, where the step does not run: an earlier iteration."""
+
+    @property
+    def candidates(self) -> tuple["StepOutput", ...]:
+        """Itself and what stands in for it, the one to prefer first."""
+        return (self, *reversed(self.earlier))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from emulator.compute.children import default_output, services
+from emulator.compute.control_flow import CONTROL_TYPES
 from emulator.compute.values import read_input
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.resource_manager.answers import answer, stored
@@ -143,7 +144,10 @@ def _completed(properties: Mapping[str, Any], name: str) -> dict[str, Any]:
             }
         )
     settings = given.get("settings") or {}
-    jobs = {key: {"name": key, **node} for key, node in (given.get("jobs") or {}).items()}
+    jobs = {
+        key: node if node.get("type") in CONTROL_TYPES else {"name": key, **node}
+        for key, node in (given.get("jobs") or {}).items()
+    }
     return (
         common
         | given

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.compute.graph import make_plan, node_order
+from emulator.compute.graph import make_plan
+from emulator.compute.order import node_order
 from emulator.http import AzureError
 from tests.emulator.compute_support import (
     Workplace,
@@ -35,7 +36,7 @@ def refusal(place: Workplace, properties: dict[str, Any]) -> AzureError:
 def test_steps_come_after_what_they_read(place: Workplace) -> None:
     plan = make_plan(place.as_emulator, pipeline_job({"tune": node("both")}))
     assert list(plan.steps) == ["tune/first", "tune/second"]
-    assert plan.steps["tune/second"].needs == {"tune/first"}
+    assert [one.step for one in plan.steps["tune/second"].sources] == ["tune/first"]
     assert plan.steps["tune/first"].inputs["source"].value is None
 
 
