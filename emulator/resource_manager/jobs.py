@@ -101,22 +101,30 @@ def put(emulator: "Emulator", path: str, body: Mapping[str, Any]) -> Resource:
         properties.pop(key, None)
     resource = envelope(emulator.store, path, "jobs", {"properties": properties})
     plan = emulator.jobs.validate(resource)
-    outputs = {
-        output: {
-            **((properties.get("outputs") or {}).get(output) or {}),
-            "jobOutputType": place["type"],
-            "uri": place["uri"],
-        }
-        for output, place in emulator.jobs.outputs(name, plan).items()
-    }
+    outputs = _outputs(properties, emulator.jobs.outputs(name, plan), plan.pipeline)
+    if not plan.pipeline:
+        outputs["default"] = default_output(name)
     resource["properties"] = _completed(properties, name) | {
-        "outputs": _with_mode(outputs, "ReadWriteMount") | {"default": default_output(name)},
+        "outputs": outputs,
         "services": {**(properties.get("services") or {}), **services(emulator, path)},
         "status": "NotStarted",
     }
     emulator.store.put(path, resource)
     emulator.jobs.submit(path)
     return emulator.store.get(path) or resource
+
+
+def _outputs(
+    properties: Mapping[str, Any], places: Mapping[str, Mapping[str, str]], pipeline: bool
+) -> dict[str, Any]:
+    """A new job's outputs. A pipeline's have an address only where the client gave one."""
+    given = properties.get("outputs") or {}
+    found = {}
+    for name, place in places.items():
+        found[name] = {**(given.get(name) or {}), "jobOutputType": place["type"]}
+        if not pipeline:
+            found[name]["uri"] = place["uri"]
+    return _with_mode(found, "ReadWriteMount")
 
 
 def _completed(properties: Mapping[str, Any], name: str) -> dict[str, Any]:

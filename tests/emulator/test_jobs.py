@@ -86,6 +86,29 @@ def test_a_job_comes_back_completed_by_the_service(tmp_path: Path) -> None:
     on_the_wire(tmp_path, scenario)
 
 
+def test_a_pipelines_outputs_have_the_addresses_that_were_asked_for(tmp_path: Path) -> None:
+    async def scenario(place: Workplace, client: httpx.AsyncClient, url: str) -> None:
+        two_steps(place)
+        mine = "azureml://datastores/workspaceblobstore/paths/mine/"
+        inner = node("both", {"shouted": {"value": "${{parent.outputs.model}}", "type": "literal"}})
+        other = node("write", {"folder": {"value": "${{parent.outputs.own}}", "type": "literal"}})
+        other["inputs"]["text"] = {"job_input_type": "literal", "value": "x"}
+        outputs = {
+            "model": {"jobOutputType": "mlflow_model", "mode": "Upload"},
+            "own": {"jobOutputType": "uri_folder", "uri": mine},
+        }
+        body = {"properties": pipeline_job({"a": inner, "b": other}, outputs=outputs)}
+        answer = await client.put(f"{url}/p", json=body)
+        await place.until("p")
+        for job in (answer.json(), (await client.get(f"{url}/p")).json()):
+            assert job["properties"]["outputs"] == {
+                "model": {"jobOutputType": "mlflow_model", "mode": "Upload"},
+                "own": {"jobOutputType": "uri_folder", "uri": mine, "mode": "ReadWriteMount"},
+            }
+
+    on_the_wire(tmp_path, scenario)
+
+
 def test_the_same_put_twice_is_one_run(tmp_path: Path) -> None:
     async def scenario(place: Workplace, client: httpx.AsyncClient, url: str) -> None:
         body = {"properties": command_job(f"echo run >> {tmp_path}/count")}
