@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from emulator.blob_store import BlobError
 from emulator.compute.materials import workspace_of_job
@@ -37,6 +38,7 @@ class Reuse:
         self._emulator = emulator
         self._known = emulator.store.document("reuse")
         self._digests: dict[Path, tuple[int, int, str]] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def fingerprint(self, job: "StepJob") -> str | None:
         """What a step would do, in one word; None where that cannot be said."""
@@ -49,10 +51,14 @@ class Reuse:
         except _UNREADABLE:
             return None  # the step itself finds out, and says what is wrong
 
+    def turn(self, fingerprint: str) -> asyncio.Lock:
+        """Held by the one step that does this now; others wait to see what it has written."""
+        return self._turns.setdefault(fingerprint, asyncio.Lock())
+
     async def adopt(self, job: "StepJob", fingerprint: str) -> bool:
-        """Give a step the outputs of one that did the same in an earlier pipeline, if any."""
+        """Give a step the outputs of an earlier one that did the same, if any."""
         known = self._known.get(fingerprint)
-        if known is None or known["root"] == job.root or not self._is_there(known):
+        if known is None or not self._is_there(known):
             return False
         try:
             if not await asyncio.to_thread(self._unchanged, known):
@@ -94,7 +100,9 @@ class Reuse:
         """Whether the earlier step and its pipeline were neither deleted nor undone."""
         records = self._emulator.jobs.records
         run = records.get(job_name(known["path"]))
-        return bool(run and run["status"] == "Completed" and records.get(known["root"]))
+        # What is remembered has done its work; the record of its end may be a moment behind.
+        done = run is not None and run["status"] in ("Finalizing", "Completed")
+        return done and records.get(known["root"]) is not None
 
     def _unchanged(self, known: dict[str, Any]) -> bool:
         """Whether the outputs are there. Another job can have written to a path of the user's."""

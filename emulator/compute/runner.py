@@ -222,11 +222,12 @@ class JobRunner:
             task.result()
         await self.begin_tracking(job.name)
         fingerprint = None if force else await self.reuse.fingerprint(job)
-        if fingerprint and await self.reuse.adopt(job, fingerprint):
-            return
-        await run_step(self, job)
-        if fingerprint:
-            await self.reuse.remember(job, fingerprint)
+        if fingerprint is None:
+            return await run_step(self, job)
+        async with self.reuse.turn(fingerprint):
+            if not await self.reuse.adopt(job, fingerprint):
+                await run_step(self, job)
+                await self.reuse.remember(job, fingerprint)
 
     async def _pipeline(self, path: str, name: str, plan: Plan) -> Error | None:
         self.records.move(path, "Preparing")

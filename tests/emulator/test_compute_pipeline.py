@@ -282,7 +282,7 @@ def test_cancelling_a_pipeline_cancels_its_living_steps(tmp_path: Path) -> None:
         jobs = {
             "done": node("shell", script="true"),
             "one": node("shell", script="sleep 60"),
-            "two": node("shell", script="sleep 60"),
+            "two": node("shell", script="sleep 61"),
             "never": node("shell", script="true", after="${{parent.jobs.one.outputs.folder}}"),
         }
         path = place.submit("many", pipeline_job(jobs))

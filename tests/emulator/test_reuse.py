@@ -99,6 +99,23 @@ def test_the_same_steps_are_reused_and_say_so(tmp_path: Path) -> None:
     scenario(tmp_path, what)
 
 
+def test_of_two_nodes_that_do_the_same_one_runs(tmp_path: Path) -> None:
+    async def what(place: Workplace, uri: str) -> None:
+        job = counted(place, place.data("in.txt", "new"))
+        job["jobs"]["third"] = job["jobs"]["first"]
+        await completed(place, "two", job)
+        assert runs(place) == 2
+        first, third = child(place, "two", "first"), child(place, "two", "third")
+        marks = [
+            step["properties"]["properties"].get("azureml.isreused") for step in (first, third)
+        ]
+        assert sorted(marks, key=str) == [None, "true"]
+        outputs = [step["properties"]["outputs"]["folder"]["uri"] for step in (first, third)]
+        assert outputs[0] == outputs[1]
+
+    scenario(tmp_path, what)
+
+
 def test_changed_content_under_the_same_name_is_not_reused(tmp_path: Path) -> None:
     async def what(place: Workplace, uri: str) -> None:
         place.data("in.txt", "other")
