@@ -63,7 +63,7 @@ def _complete_environment(place: Place, name: str, version: str, p: Properties) 
             f"The environment {name} says neither an image nor a build context nor a conda file.",
         )
     p["environmentType"] = p.get("environmentType") or "UserCreated"
-    p["osType"] = p.get("osType") or "Linux"
+    p["osType"] = str(p.get("osType") or "Linux").capitalize()
     p["condaFile"] = p.get("condaFile") or ""
     p["autoRebuild"] = p.get("autoRebuild") or "Disabled"
 

@@ -40,6 +40,9 @@ def normalise(spec: Spec, name: str, version: str) -> None:
         declared.update({key: _text(declared[key]) for key in _TEXTS if key in declared})
     for declared in _declarations(spec, "outputs"):
         declared.update({key: _text(declared[key]) for key in _TEXTS if key in declared})
+    if kind == "spark":  # its data is always read and written in place
+        for declared in (*_declarations(spec, "inputs"), *_declarations(spec, "outputs")):
+            declared.pop("mode", None)
     distribution = spec.get("distribution")
     if isinstance(distribution, dict):
         spec["distribution"] = {key: _text(value) for key, value in distribution.items()}

@@ -59,6 +59,16 @@ def test_an_environment_without_a_version_gets_a_new_one_only_when_it_changed(
     assert refused.value.status_code == 409
 
 
+def test_an_operating_system_is_the_same_however_it_is_spelt(ml_client: "MLClient") -> None:
+    from azure.ai.ml.entities import Environment
+
+    for os_type in (None, "linux", "Linux"):
+        made = ml_client.environments.create_or_update(
+            Environment(name="spelt", version="1", image="example.test/1", os_type=os_type)
+        )
+        assert made.os_type == "Linux"
+
+
 def test_a_conda_file_and_a_build_context_come_back(ml_client: "MLClient", tmp_path: Path) -> None:
     from azure.ai.ml.entities import BuildContext, Environment
 
@@ -146,6 +156,33 @@ def test_an_anonymous_component_gets_the_services_own_version(ml_client: "MLClie
     assert len(versions) == 1
     found = ml_client.components.get("azureml_anonymous", version=versions.pop())
     assert found.command == "echo ${{inputs.count}}"
+
+
+def test_where_a_component_was_written_is_no_part_of_it(ml_client: "MLClient") -> None:
+    once = component("moved", version="1")
+    ml_client.components.create_or_update(once)
+    again = component("moved", version="1")
+    again._source = "YAML.COMPONENT" if once._source != "YAML.COMPONENT" else "CLASS"
+    assert ml_client.components.create_or_update(again).version == "1"
+
+
+def test_a_spark_components_data_has_no_mode(ml_client: "MLClient", tmp_path: Path) -> None:
+    from azure.ai.ml import load_component
+
+    (tmp_path / "main.py").write_text("")
+    (tmp_path / "spark.yml").write_text(
+        "{type: spark, name: spark_rows, version: '1', code: ., entry: {file: main.py},\n"
+        " inputs: {rows: {type: uri_file, mode: direct}},\n"
+        " outputs: {made: {type: uri_folder, mode: direct}},\n"
+        " args: '${{inputs.rows}} ${{outputs.made}}',\n"
+        " conf: {spark.driver.cores: 1, spark.driver.memory: 1g, spark.executor.cores: 1,\n"
+        "        spark.executor.memory: 1g, spark.executor.instances: 1}}\n"
+    )
+    ml_client.components.create_or_update(load_component(tmp_path / "spark.yml"))
+    kept = ml_client.components.get("spark_rows", version="1")._to_dict()
+    assert kept["inputs"] == {"rows": {"type": "uri_file", "optional": False}}
+    assert kept["outputs"] == {"made": {"type": "uri_folder"}}
+    assert kept["conf"]["spark.driver.cores"] == 1
 
 
 def test_a_component_is_downloaded_with_its_code(
