@@ -11,6 +11,7 @@ from emulator.compute.values import literal_text
 CONTROL_TYPES = frozenset({"if_else", "do_while"})
 MOST_ITERATIONS = 1000
 
+_PORT = re.compile(r"\$\{\{\s*parent\.jobs\.([\w-]+)\.(?:inputs|outputs)\.([\w.-]+)\s*\}\}")
 _BLOCK = re.compile(r"\$\{\{\s*parent\.jobs\.([\w-]+)\s*\}\}")
 
 
@@ -92,7 +93,7 @@ class Flow:
         if condition.lower() not in ("true", "false") and "${{" not in condition:
             condition = f"${{{{parent.jobs.{body}.outputs.{condition}}}}}"
         mapping = [
-            (output, given)
+            (_port(name, body, output), _port(name, body, given))
             for output, inputs in (node.get("mapping") or {}).items()
             for given in _listed(inputs)
         ]
@@ -132,6 +133,17 @@ def _condition(name: str, node: Mapping[str, Any]) -> str:
     if condition is None or condition == "":
         raise user_error(f"Job {name} of type {node['type']} has no condition.")
     return literal_text(condition)
+
+
+def _port(loop: str, body: str, reference: Any) -> str:
+    """The name of an input or output of a loop's body, which may be written as a binding."""
+    text = str(reference)
+    if "${{" not in text:
+        return text
+    match = _PORT.fullmatch(text.strip())
+    if match is None or match[1] != body:
+        raise user_error(f"The mapping of job {loop} names {text}, which is not of job {body}.")
+    return match[2]
 
 
 def _listed(value: Any) -> list[Any]:

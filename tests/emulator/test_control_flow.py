@@ -128,7 +128,7 @@ def test_a_loop_gives_each_iteration_what_the_one_before_wrote(tmp_path: Path, b
         "type": "do_while",
         "body": block("body"),
         "condition": "${{parent.jobs.body.outputs.more}}",
-        "mapping": {"number": ["number"], "trace": "before"},
+        "mapping": {"${{parent.jobs.body.outputs.number}}": ["number"], "trace": "before"},
         "limits": {"max_iteration_count": 9},
     }
     last = node(
@@ -160,6 +160,15 @@ def test_a_loop_ends_with_its_last_iteration(tmp_path: Path) -> None:
         (if_else("${{parent.jobs.yes.outputs.x}}", true_block=block("no")), "does not exist"),
         (if_else(DECIDED, true_block=block("decide")), "cycle"),
         ({"type": "do_while", "body": "yes", "condition": True}, "must name another job"),
+        (
+            {
+                "type": "do_while",
+                "body": block("yes"),
+                "condition": True,
+                "mapping": {"${{parent.jobs.no.outputs.folder}}": "after"},
+            },
+            "which is not of job yes",
+        ),
         (
             {
                 "type": "do_while",
