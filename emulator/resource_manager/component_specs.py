@@ -1,5 +1,6 @@
 """The specs of components as the service keeps and answers them."""
 
+import re
 from typing import Any
 
 from emulator.http import AzureError
@@ -14,6 +15,8 @@ _CHANGEABLE = frozenset(
 )
 """`_source` is how a client came to write a spec: early ones send one spec from many."""
 _SCHEMA = "https://azuremlschemas.azureedge.net/latest/{type}Component.schema.json"
+_CURATED = re.compile(r"(?:azureml:)?(AzureML-[\w.-]+):([\w.-]+)")
+"""The service's own environments by their short names."""
 _TEXTS = ("optional", "default", "min", "max")
 
 
@@ -43,6 +46,9 @@ def normalise(spec: Spec, name: str, version: str) -> None:
     if kind == "spark":  # its data is always read and written in place
         for declared in (*_declarations(spec, "inputs"), *_declarations(spec, "outputs")):
             declared.pop("mode", None)
+    for section in (spec, spec.get("task")):
+        if isinstance(section, dict) and "environment" in section:
+            section["environment"] = _environment(section["environment"])
     distribution = spec.get("distribution")
     if isinstance(distribution, dict):
         spec["distribution"] = {key: _text(value) for key, value in distribution.items()}
@@ -57,6 +63,14 @@ def changed_field(old: Spec, new: Spec) -> str | None:
     """The first field that differs and may not; None when the specs say the same."""
     fields = [key for key in (*old, *new) if key not in _CHANGEABLE]
     return next((key for key in fields if _same(old.get(key)) != _same(new.get(key))), None)
+
+
+def _environment(reference: Any) -> Any:
+    """A curated environment's short name as the service writes it: one of the system registry."""
+    short = _CURATED.fullmatch(reference) if isinstance(reference, str) else None
+    if short is None:
+        return reference
+    return f"azureml://registries/azureml/environments/{short[1]}/versions/{short[2]}"
 
 
 def _declarations(spec: Spec, ports: str) -> list[Spec]:

@@ -185,6 +185,18 @@ def test_a_spark_components_data_has_no_mode(ml_client: "MLClient", tmp_path: Pa
     assert kept["conf"]["spark.driver.cores"] == 1
 
 
+def test_a_curated_environment_is_one_of_the_system_registry(
+    ml_client: "MLClient", tmp_path: Path
+) -> None:
+    curated = "AzureML-sklearn-1.0-ubuntu20.04-py38-cpu"
+    registered = f"azureml://registries/azureml/environments/{curated}/versions/33"
+    sent = component("curated", version="1")
+    sent.environment = f"azureml:{curated}:33"
+    assert ml_client.components.create_or_update(sent).environment == registered
+    ml_client.components.download("curated", tmp_path / "here", version="1")
+    assert registered in (tmp_path / "here" / "component_spec.yaml").read_text()
+
+
 def test_a_component_is_downloaded_with_its_code(
     ml_client: "MLClient", code: Path, tmp_path: Path
 ) -> None:
