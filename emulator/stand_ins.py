@@ -1,7 +1,8 @@
-"""Synthetic tables that stand for public ones which many examples read.
+"""Synthetic data that stand for public ones which many examples read.
 
-Each is drawn with a fixed seed from simple rules of this module: it has the columns, the types and
-plausible relations of the public table, and none of its rows. Nothing can be learned from it.
+Each table is drawn with a fixed seed from simple rules of this module: it has the columns, the
+types and plausible relations of the public table, and none of its rows. Nothing can be learned
+from it.
 """
 
 import csv
@@ -9,6 +10,8 @@ import io
 import math
 from collections.abc import Callable, Iterator
 from random import Random
+
+from emulator import stand_in_digits
 
 CLIENTS, PATIENTS, PASSENGERS = 3000, 303, 891
 """Rows of the tables."""
@@ -18,19 +21,20 @@ _SEED = 20240229
 Cell = str | int | float
 
 
-def stand_in(address: str) -> str | None:
-    """The text of the table that stands for `HOST/PATH`; None where there is none."""
-    make = _TABLES.get(address)
-    if make is None:
-        return None
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(make(Random(_SEED)))
-    return text.getvalue()
+def stand_in(address: str) -> bytes | None:
+    """The content of the file that stands for `HOST/PATH`; None where there is none."""
+    if (table := _TABLES.get(address)) is not None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(table(Random(_SEED)))
+        return text.getvalue().encode()
+    make = _FILES.get(address)
+    return make() if make else None
 
 
 def below(address: str) -> list[str]:
-    """The addresses of the tables in a folder `HOST/PATH`."""
-    return [known for known in _TABLES if known.startswith(address.rstrip("/") + "/")]
+    """The addresses of the files in a folder `HOST/PATH`."""
+    folder = address.rstrip("/") + "/"
+    return [known for known in (*_TABLES, *_FILES) if known.startswith(folder)]
 
 
 def _credit_card(draw: Random) -> Iterator[list[Cell]]:
@@ -107,4 +111,8 @@ _TABLES: dict[str, Callable[[Random], Iterator[list[Cell]]]] = {
     f"{_EXAMPLES}/titanic.csv": _titanic,
     f"{_SAMPLES}/titanic.csv": _titanic,
     "dprepdata.blob.core.windows.net/demo/Titanic.csv": _titanic,
+}
+_FILES: dict[str, Callable[[], bytes]] = {
+    **stand_in_digits.files(f"{_EXAMPLES}/mnist"),
+    **stand_in_digits.files("azureopendatastorage.blob.core.windows.net/mnist"),
 }

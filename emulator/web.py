@@ -11,6 +11,7 @@ import importlib.util
 import io
 import math
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,8 +68,8 @@ def synthetic_note(config: "Config", file: Path) -> str | None:
         return None
     address = file.relative_to(root).as_posix()
     return (
-        f"SYNTHETIC DATA: https://{address} is not fetched; a made-up table of the same columns "
-        f"stands for it. Put your own at {config.state / 'web' / address}."
+        f"SYNTHETIC DATA: https://{address} is not fetched; made-up data of the same "
+        f"form stand for it. Put your own at {config.state / 'web' / address}."
     )
 
 
@@ -76,8 +77,8 @@ def _stand_in(root: Path, address: str) -> Path | None:
     """The synthetic file, or folder of such, for an address; None where there is none."""
     for wanted in [address, *stand_ins.below(address)]:
         file = root / wanted
-        if not file.exists() and (text := stand_ins.stand_in(wanted)) is not None:
-            _keep(file, text)
+        if not file.exists() and (content := stand_ins.stand_in(wanted)) is not None:
+            _keep(file, content)
     found = root / address
     return found if found.exists() else None
 
@@ -104,14 +105,16 @@ def _write(file: Path, make: Callable[[Path], str | None]) -> None:
     except OSError:
         return
     if text is not None:
-        _keep(file, text)
+        _keep(file, text.encode())
 
 
-def _keep(file: Path, text: str) -> None:
+def _keep(file: Path, content: bytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    part.write_text(text)
-    part.replace(file)
+    # Several may ask for it at the same time.
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".") as folder:
+        part = Path(folder) / file.name
+        part.write_bytes(content)
+        part.replace(file)
 
 
 def _iris(folder: Path) -> str:
