@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emulator.environments import own_torch, resolutions
 from emulator.environments.conda import CondaFile
+from emulator.environments.old_names import keep_old_names
 from emulator.environments.requirement import normal, parse
 from emulator.environments.resolve import Resolver
 from emulator.environments.too_old import with_versions_that_run
@@ -64,6 +65,8 @@ class Build:
         if own and "torch" in _names(resolved):
             resolved = await self._lend_torch(uv, resolved)
         await self._install(uv, resolved)
+        (site,) = self.folder.glob("lib/python*/site-packages")
+        self._tell(keep_old_names(site, self.conda.requirements, resolved))
 
     async def finds_small_torch(self, uv: Uv) -> bool:
         """Whether PyTorch's own index, which has it for processors only, can be reached."""
