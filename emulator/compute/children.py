@@ -78,14 +78,27 @@ def child_resource(
             "jobType": "Command",
             "command": command.text,
             # Of a registry's code the SDK reads no address.
-            "codeId": code if "/workspaces/" in (code := str(command.code)) else None,
-            "environmentId": command.environment or "",
+            "codeId": _bare(code) if "/workspaces/" in (code := str(command.code)) else None,
+            "environmentId": _bare(command.environment or ""),
             "environmentVariables": command.variables,
-            "computeId": node.compute,
+            "computeId": _compute_id(path, node.compute),
             "resources": {"instanceCount": command.instances, "shmSize": "2g"},
             "parameters": {},
         }
     return envelope(emulator.store, path, "jobs", {"properties": properties})
+
+
+def _bare(reference: str) -> str:
+    """A reference as job resources have it: a resource's id without the scheme before it."""
+    return (
+        reference.removeprefix("azureml:") if "azureml:/subscriptions" in reference else reference
+    )
+
+
+def _compute_id(path: str, name: str) -> str:
+    if name in ("local", "serverless"):
+        return name
+    return f"{path.rpartition('/jobs/')[0]}/computes/{name}"
 
 
 def _is_known(value: Value | None) -> TypeGuard[Value]:

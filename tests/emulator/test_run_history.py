@@ -160,12 +160,18 @@ def test_a_status_cannot_be_written(ml_client: "MLClient", finished: Any) -> Non
         )
 
 
-def test_the_steps_of_a_pipeline_are_its_children(ml_client: "MLClient", compute: None) -> None:
+def test_the_steps_of_a_pipeline_are_its_children(
+    ml_client: "MLClient", compute: None, tmp_path: Path
+) -> None:
     from azure.ai.ml import command, dsl
     from azure.ai.ml.entities import Environment
 
     image = Environment(image=IMAGE)
-    say = command(name="say", command="echo step", environment=image, compute="cpu")
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "say.sh").write_text("echo step\n")
+    line = "bash say.sh"
+    say = command(name="say", command=line, code=str(code), environment=image, compute="cpu")
 
     @dsl.pipeline
     def two() -> None:
@@ -179,6 +185,12 @@ def test_the_steps_of_a_pipeline_are_its_children(ml_client: "MLClient", compute
     assert {child.status for child in children} == {"Completed"}
     details = runs(ml_client).get_run_details(children[0].name)
     assert (details.parent_run_id, details.root_run_id) == (job.name, job.name)
+    step = ml_client.jobs.get(children[0].name)
+    assert (step.display_name, step.status) == (children[0].display_name, "Completed")
+    assert (step.type, step.compute) == ("command", "cpu")
+    ml_client.jobs.download(step.name, download_path=tmp_path / "logs")
+    (log,) = (tmp_path / "logs").rglob("std_log.txt")
+    assert log.read_text().endswith("step\n")
 
 
 def test_an_mlflow_run_without_a_job_has_a_history(ml_client: "MLClient") -> None:
