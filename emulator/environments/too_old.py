@@ -9,6 +9,10 @@ from collections.abc import Sequence
 from emulator.environments.requirement import numbers, versions
 
 _FIRST_THAT_RUNS = {
+    # Make code objects as an earlier Python's, some as soon as they are imported.
+    "cloudpickle": ((3, 11), (2, 1), "2.2.1"),
+    "dill": ((3, 11), (0, 3, 6), "0.3.6"),
+    "joblib": ((3, 11), (0, 14), "1.2.0"),
     # Imports inspect.formatargspec, which Python 3.11 no longer has.
     "wrapt": ((3, 11), (1, 14), "1.16.0"),
 }

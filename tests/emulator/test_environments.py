@@ -125,10 +125,13 @@ def test_what_is_built_is_found_again_at_once_also_after_a_restart(tmp_path: Pat
 
 def test_a_pin_without_a_wheel_becomes_the_nearest_later_version(tmp_path: Path) -> None:
     with workplace(tmp_path) as place:
-        made = asyncio.run(python_for(place, conda("markupsafe==1.1.1", "colorama==0.4.4")))
+        packages = ("markupsafe==1.1.1", "colorama==0.4.4", "cloudpickle==1.1.1")
+        made = asyncio.run(python_for(place, conda(*packages)))
     (note,) = [note for note in made.notes if "markupsafe" in note]
     assert note.startswith("markupsafe==1.1.1 cannot be had for this Python: 2.")
-    asked = "from importlib.metadata import version as v; print(v('markupsafe'), v('colorama'))"
+    assert "cloudpickle 1.1.1 does not run on this Python: 2.2.1 is used." in made.notes
+    asked = "import cloudpickle; from importlib.metadata import version as v; "
+    asked += "print(v('markupsafe'), v('colorama'))"
     said = subprocess.run([made.python, "-c", asked], capture_output=True, text=True, check=True)
     markupsafe, colorama = said.stdout.split()
     assert f" {markupsafe} is used" in note
