@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from emulator import azure_cli
 from emulator.cli_control import ControlCommands
 from emulator.config import Config, load_config, make_config, state_folder
 
@@ -93,7 +94,9 @@ def _exec(options: argparse.Namespace) -> int:
     if not command:
         raise CommandError("exec needs a command: azureml-emulator exec -- python script.py")
     with running_emulator(state_folder(options.state)) as config:
-        return _run(command, {**os.environ, **config.client_environment()})
+        folders = [str(azure_cli.install(config.state)), os.environ.get("PATH", os.defpath)]
+        path = {"PATH": os.pathsep.join(folders)}
+        return _run(command, {**os.environ, **config.client_environment(), **path})
 
 
 def _run(command: Sequence[str], environment: dict[str, str]) -> int:
