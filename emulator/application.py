@@ -12,6 +12,7 @@ from emulator import (
     blob,
     control,
     datastore_service,
+    key_vault,
     mlflow_service,
     public_blobs,
     registry_publish,
@@ -38,14 +39,18 @@ from emulator.resource_manager import (
     deployment_skus,
     endpoints,
     jobs,
+    key_vaults,
     locations,
     managed_networks,
     not_emulated,
     provider_operations,
     registries,
+    role_assignments,
     schedules,
+    storage_accounts,
     template_deployments,
     uploads,
+    user_identities,
     workspace_network,
     workspace_quotas,
     workspaces,
@@ -80,7 +85,8 @@ class Application:
             resource.register(self.management)
         for part in (locations, datastores, connections, registries, template_deployments):
             part.register(self.management)
-        dependents.register(self.management)
+        for other in (storage_accounts, key_vaults, user_identities, role_assignments, dependents):
+            other.register(self.management)
         managed_networks.register(self.management)
         for part in (deployment_skus, provider_operations, workspace_network, workspace_quotas):
             part.register(self.management)
@@ -93,6 +99,7 @@ class Application:
         datastore_service.register(self.api)
         service_instances.register(self.api)
         self.identity = identity_router()
+        self.vaults = key_vault.vault_router()
         self.control = Router("control")
         control.register(self.control)
 
@@ -115,6 +122,8 @@ class Application:
             return self.identity
         if host == "management.azure.com":
             return self.management
+        if host.endswith(key_vault.DOMAIN):
+            return self.vaults
         return self.api if host.endswith(".api.azureml.ms") else None
 
     def _handler(self, host: str) -> Handler:
@@ -124,6 +133,8 @@ class Application:
             return self._authenticated(self.management)
         if host.endswith(".api.azureml.ms"):
             return self._authenticated(self.api, *MACHINE_LEARNING)
+        if host.endswith(key_vault.DOMAIN):
+            return self.vaults.handle
         if host.endswith(_BLOB_DOMAIN):
             return public_blobs.handle
         if host.endswith(".inference.ml.azure.com"):

@@ -91,11 +91,17 @@ async def handle(request: Request) -> Response:
 
 
 async def _answer(request: Request) -> Response:
-    store = emulator_of(request).blobs
+    emulator = emulator_of(request)
+    store = emulator.blobs
     host = (request.url.hostname or "").lower()
     account, _, suffix = host.partition(".")
     if suffix == "blob.core.windows.net" and account != store.account:
-        raise BlobError(404, "ResourceNotFound", f"The storage account {account} does not exist.")
+        other = emulator.accounts.blobs(account)
+        if other is None:
+            raise BlobError(
+                404, "ResourceNotFound", f"The storage account {account} does not exist."
+            )
+        store = other
     query = _query(request.scope)
     container, name, key = _target(request.scope, query)
     operation = _OPERATIONS.get(key)
@@ -107,11 +113,23 @@ async def _answer(request: Request) -> Response:
     permissions = operation.permissions
     if operation.name in _CREATING and store.get(container, name) is None:
         permissions += "c"
-    authorize(request, store, container, name, query, permissions)
+    action = _action(operation.name, bool(name))
+    authorize(request, store, container, name, query, permissions, action)
     _check_supported(request, operation.name, query)
     if operation.name != "Container_Create" and not store.has_container(container):
         raise BlobError(404, "ContainerNotFound", "The specified container does not exist.")
     return await operation.handler(Call(request, store, container, name, query))
+
+
+def _action(operation: str, of_blob: bool) -> str:
+    """What the role of who has a token must allow for an operation."""
+    containers = "Microsoft.Storage/storageAccounts/blobServices/containers"
+    # What a container holds are blobs, also when they are listed.
+    kind = f"{containers}/blobs" if of_blob or operation == "Container_ListBlobs" else containers
+    if operation.endswith("_Delete"):
+        return f"{kind}/delete"
+    read = operation.endswith(("_GetProperties", "_ListBlobs", "_Download"))
+    return f"{kind}/read" if read else f"{kind}/write"
 
 
 def operations() -> Mapping[tuple[bool, str, str, str], Operation]:

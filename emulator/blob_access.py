@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 from starlette.requests import Request
 
+from emulator.authorization import allows
 from emulator.blob_signatures import (
     account_sas_text,
     same,
@@ -34,11 +35,12 @@ def authorize(
     name: str,
     query: Mapping[str, str],
     permissions: str,
+    action: str,
 ) -> None:
     """Refuse a request that no valid signature or token allows.
 
-    `permissions`: any one of these letters of a SAS is enough. An empty `name` means the
-    container itself.
+    `permissions`: any one of these letters of a SAS is enough. `action`: what a role of who has a
+    token must allow. An empty `name` means the container itself.
     """
     authorization = request.headers.get("authorization", "")
     scheme = authorization.partition(" ")[0].lower()
@@ -46,6 +48,7 @@ def authorize(
         _check_shared_key(request, store, authorization)
     elif scheme == "bearer":
         _check_token(request)
+        _check_role(request, store, container, action)
     elif "sig" in query:
         _check_sas(request, store, container, name, query, permissions)
     else:
@@ -75,6 +78,18 @@ def _check_token(request: Request) -> None:
         ) from error
 
 
+def _check_role(request: Request, store: BlobStore, container: str, action: str) -> None:
+    emulator = emulator_of(request)
+    caller = emulator.tokens.caller(request)
+    path = f"{emulator.accounts.path(store.account)}/blobServices/default/containers/{container}"
+    if not allows(emulator, caller, path, action):
+        raise BlobError(
+            403,
+            "AuthorizationPermissionMismatch",
+            "This request is not authorized to perform this operation using this permission.",
+        )
+
+
 def _check_shared_key(request: Request, store: BlobStore, authorization: str) -> None:
     account, _, signature = authorization.partition(" ")[2].partition(":")
     if account != store.account:
@@ -87,7 +102,7 @@ def _check_shared_key(request: Request, store: BlobStore, authorization: str) ->
         request.scope["query_string"].decode(),
         request.headers,
     )
-    if not any(same(signature, sign(store.account_key, text)) for text in texts):
+    if not any(same(signature, sign(key, text)) for key in store.keys for text in texts):
         raise _failed(
             f"The MAC signature found in the HTTP request '{signature}' is not the same as any "
             "computed signature."
@@ -169,7 +184,7 @@ def _check_account_sas(store: BlobStore, name: str, query: Mapping[str, str]) ->
 def _check_signature(store: BlobStore, text: str, query: Mapping[str, str]) -> None:
     if "si" in query:
         raise _failed("The container has no stored access policies.")
-    if not same(query["sig"], sign(store.account_key, text)):
+    if not any(same(query["sig"], sign(key, text)) for key in store.keys):
         raise _failed(f"Signature did not match. String to sign used was {text}")
 
 

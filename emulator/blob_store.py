@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,10 +64,19 @@ class Blob:
 class BlobStore:
     """The blobs of one storage account below a folder."""
 
-    def __init__(self, root: Path, account: str, account_key: str, metadata: Document) -> None:
+    def __init__(
+        self,
+        root: Path,
+        account: str,
+        account_key: str,
+        metadata: Document,
+        more_keys: Sequence[str] = (),
+    ) -> None:
         self.root = root
         self.account = account
         self.account_key = account_key
+        self.keys = (account_key, *more_keys)
+        """What a request may be signed with; what is signed here has the first."""
         self._descriptions = Descriptions(metadata)
         # No container can have these names.
         self._uploads = root / ".uploads"
@@ -129,6 +138,10 @@ class BlobStore:
             return False
         folder.mkdir(parents=True)
         return True
+
+    def containers(self) -> list[str]:
+        """The names of all containers, in order."""
+        return sorted(each.name for each in self.root.iterdir() if _CONTAINER.fullmatch(each.name))
 
     def has_container(self, name: str) -> bool:
         return self.path(name).is_dir()

@@ -19,6 +19,7 @@ DOMAINS = (
     "login.microsoftonline.com",
     "management.azure.com",
     "blob.core.windows.net",
+    "vault.azure.net",
     "api.azureml.ms",
     "inference.ml.azure.com",
     "ml.azure.com",
@@ -35,6 +36,7 @@ def server_names(config: Config) -> tuple[str, ...]:
         "login.microsoftonline.com",
         "management.azure.com",
         "*.blob.core.windows.net",
+        "*.vault.azure.net",
         "*.api.azureml.ms",
         f"*.{config.location}.inference.ml.azure.com",
         "ml.azure.com",
@@ -46,15 +48,19 @@ def ensure_certificates(config: Config) -> tuple[Path, Path]:
     """Make what is missing or about to expire; gives the server's key and chain files."""
     folder = config.certificates
     key, chain, bundle = folder / "server.key", folder / "server.pem", config.ca_bundle
-    if not (key.exists() and chain.exists() and bundle.exists() and _is_fresh(chain)):
+    if not (key.exists() and chain.exists() and bundle.exists() and _is_fresh(config, chain)):
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         _make(config, key, chain, bundle)
     return key, chain
 
 
-def _is_fresh(chain: Path) -> bool:
+def _is_fresh(config: Config, chain: Path) -> bool:
+    """Whether a certificate lives on and names all hosts: an earlier release knew fewer."""
     certificate = x509.load_pem_x509_certificate(chain.read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    if names.get_values_for_type(x509.DNSName) != list(server_names(config)):
+        return False
     return certificate.not_valid_after_utc > datetime.now(UTC) + timedelta(days=1)
 
 

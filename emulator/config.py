@@ -50,6 +50,14 @@ class Config:
         )
 
     @property
+    def storage_path(self) -> str:
+        """The resource of the account that is behind all workspaces."""
+        return (
+            f"/subscriptions/{self.subscription}/resourceGroups/{self.resource_group}"
+            f"/providers/Microsoft.Storage/storageAccounts/{self.account}"
+        )
+
+    @property
     def blob_container(self) -> str:
         return f"azureml-blobstore-{self.workspace_id}"
 

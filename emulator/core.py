@@ -20,6 +20,7 @@ from emulator.resource_manager import computes, example_clusters
 from emulator.resource_manager.workspaces import create_workspace
 from emulator.scheduling.alarms import Alarms
 from emulator.scheduling.scheduler import Scheduler
+from emulator.storage_accounts import StorageAccounts
 from emulator.store import Store
 from emulator.tracking import TrackingServer
 from emulator.transitions import Transitions
@@ -42,6 +43,7 @@ class Emulator:
             config.account_key,
             self.store.document("blobs"),
         )
+        self.accounts = StorageAccounts(self)
         self.registry = Registry(asset_folders(config.state))
         self.tracking = TrackingServer(config.state, config.tracking_port)
         self.node = WarmNode(config.state, config.client_environment())
@@ -89,6 +91,7 @@ class Emulator:
     def _forget(self) -> None:
         self.store.clear()
         self.blobs.clear()
+        self.accounts.clear()
         self.tracking.clear()
         self.store.commit()
         self._resetting.unlink()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emulator import managed_identity
 from emulator.blob_store import BlobError
 from emulator.compute.process import step_environment
 from emulator.deployment_logs import note, storage_log
@@ -84,6 +85,8 @@ async def program(
             _put_in_place, emulator, properties, workspace, folder, variables, log
         )
         arguments = ("-P", str(_SCRIPT_SERVER), "--script", str(script))
+        endpoint = resource["id"].rpartition("/deployments/")[0]
+        variables = {**managed_identity.variables(emulator.config, endpoint), **variables}
         environment = _variables(emulator, variables, interpreter)
         return Program(arguments, folder / "azureml-app", environment, interpreter)
     model = model_path(emulator, properties, workspace)

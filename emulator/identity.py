@@ -19,6 +19,9 @@ _MOST_VERIFIED = 1000
 MANAGEMENT = ("https://management.azure.com", "https://management.core.windows.net")
 MACHINE_LEARNING = ("https://ml.azure.com",)
 STORAGE = ("https://storage.azure.com",)
+VAULT = ("https://vault.azure.net",)
+RESOURCES = MANAGEMENT + MACHINE_LEARNING + STORAGE + VAULT
+"""All that there are tokens for."""
 
 
 class Tokens:
@@ -28,7 +31,19 @@ class Tokens:
         self._config = config
         self._verified: dict[tuple[str, tuple[str, ...]], int] = {}
 
-    def issue(self, audience: str, client_id: str, lifetime: int = LIFETIME_SECONDS) -> str:
+    @property
+    def owner(self) -> str:
+        """The object id of who the emulator's own client secret stands for."""
+        return _object_id(self._config.client_id)
+
+    def issue(
+        self,
+        audience: str,
+        client_id: str,
+        lifetime: int = LIFETIME_SECONDS,
+        principal: str | None = None,
+    ) -> str:
+        """A token of a client; `principal` is its object id where that is not made from it."""
         now = int(CLOCK.time())
         tenant = self._config.tenant
         claims = {
@@ -36,7 +51,7 @@ class Tokens:
             "iss": f"https://sts.windows.net/{tenant}/",
             "tid": tenant,
             "appid": client_id,
-            "oid": str(uuid.uuid5(uuid.NAMESPACE_OID, client_id)),
+            "oid": principal or _object_id(client_id),
             "iat": now,
             "nbf": now,
             "exp": now + lifetime,
@@ -62,6 +77,11 @@ class Tokens:
         if expiry <= now:
             raise refused("ExpiredAuthenticationToken", "The access token expiry has passed.")
 
+    def caller(self, request: Request) -> str:
+        """The object id of who sent a request that was checked."""
+        token = request.headers.get("authorization", "").partition(" ")[2]
+        return str(jwt.decode(token, options={"verify_signature": False})["oid"])
+
     def _expiry(self, token: str, audiences: tuple[str, ...]) -> int:
         """When a token ends, in seconds since the epoch; raises for one that does not do."""
         try:
@@ -82,6 +102,10 @@ class Tokens:
             ) from error
         except (jwt.PyJWTError, KeyError, ValueError) as error:
             raise refused("InvalidAuthenticationToken", "The access token is invalid.") from error
+
+
+def _object_id(client_id: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, client_id))
 
 
 def refused(code: str, message: str) -> AzureError:
@@ -176,7 +200,7 @@ def _token(request: Request, form: dict[str, str], audience: str, version: int =
     if form.get("client_secret") != config.client_secret:
         return oauth_error(401, "invalid_client", 7000215, "Invalid client secret provided.")
     audience = audience.rstrip("/")
-    if audience not in MANAGEMENT + MACHINE_LEARNING + STORAGE:
+    if audience not in RESOURCES:
         return oauth_error(
             400,
             "invalid_resource",

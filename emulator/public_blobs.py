@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 async def handle(request: Request) -> Response:
     """Answer with the file that is held for an address; else as for an unknown account."""
     config = emulator_of(request).config
-    if request.method in ("GET", "HEAD") and request.url.hostname != config.blob_host:
+    account = (request.url.hostname or "").partition(".")[0]
+    known = emulator_of(request).accounts.path(account) is not None
+    if request.method in ("GET", "HEAD") and not known:
         address = f"https://{request.url.hostname}{request.url.path}"
         try:
             file = await asyncio.to_thread(held_path, config, address)

@@ -3,12 +3,12 @@
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from emulator.http import AzureError
 from emulator.registry_store import stored_version
 from emulator.resource_manager.asset_kinds import CODES, DATA, MODELS
-from emulator.web import held_path, is_web
+from emulator.web import held_path, is_web, place
 
 if TYPE_CHECKING:
     from emulator.core import Emulator
@@ -68,12 +68,14 @@ def datastore_path(
     if resource is None:
         raise AzureError(404, "UserError", f"Could not find datastore: {datastore}.")
     properties = resource["properties"]
-    if properties.get("accountName") != emulator.config.account:
+    blobs = emulator.accounts.blobs(str(properties.get("accountName")))
+    if blobs is None:
         raise AzureError(
             400,
             "UserError",
             f"The datastore {datastore} is in the storage account "
-            f"{properties.get('accountName')}; the local Azure ML reaches its own account only.",
+            f"{properties.get('accountName')}, which was not made here; the local Azure ML reaches "
+            "its own account and those that were made through it.",
         )
     container = properties.get("containerName") or properties.get("filesystem")
     if not container:
@@ -83,7 +85,7 @@ def datastore_path(
             f"The datastore {datastore} is a {properties['datastoreType']}; the local Azure ML "
             "reads blob containers only.",
         )
-    return emulator.blobs.path(container, unquote(path).strip("/"))
+    return blobs.path(container, unquote(path).strip("/"))
 
 
 def _follow(emulator: "Emulator", uri: str, home: str) -> str | Path:
@@ -181,11 +183,14 @@ def _asset(emulator: "Emulator", base: str, kind: str, name: str, version: str, 
 
 
 def _blob_url(emulator: "Emulator", uri: str) -> Path:
-    url = urlsplit(uri)
-    container, _, name = unquote(url.path).lstrip("/").partition("/")
-    if url.scheme != "https" or url.hostname != emulator.config.blob_host or not container:
+    """A blob of an account that is here, or a public address."""
+    host, path = place(uri)
+    account, _, suffix = host.partition(".")
+    container, _, name = path.lstrip("/").partition("/")
+    blobs = emulator.accounts.blobs(account) if suffix == "blob.core.windows.net" else None
+    if uri.startswith("http:") or blobs is None or not container:
         return held_path(emulator.config, uri)
-    return emulator.blobs.path(container, name.rstrip("/"))
+    return blobs.path(container, name.rstrip("/"))
 
 
 def _inside(folder: Path, path: str, uri: str) -> Path:

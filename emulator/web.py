@@ -41,7 +41,7 @@ def held_path(config: "Config", uri: str) -> Path:
     `wasbs://CONTAINER@ACCOUNT...` and `abfss://` mean what `https://ACCOUNT.blob...` does.
     Raises AzureError 400 that says where to put the file, when there is none.
     """
-    host, path = _place(uri)
+    host, path = place(uri)
     root = config.state / "web"
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not host or ".." in parts or not re.fullmatch(r"[a-z0-9.-]+", host):
@@ -83,7 +83,7 @@ def _stand_in(root: Path, address: str) -> Path | None:
     return found if found.exists() else None
 
 
-def _place(uri: str) -> tuple[str, str]:
+def place(uri: str) -> tuple[str, str]:
     """Host and path of an address."""
     if match := _STORAGE.fullmatch(uri):
         host = f"{match['account']}.blob.core.windows.net".lower()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emulator import managed_identity
 from emulator.blob_store import BlobError
 from emulator.compute import distribution
 from emulator.compute.expressions import ExpressionError, render
@@ -220,6 +221,14 @@ def _workspace(runner: "JobRunner", job: StepJob) -> dict[str, str]:
     }
 
 
+def _identity(runner: "JobRunner", job: StepJob) -> dict[str, str]:
+    """What leads the step to the managed identity of its compute, if that has one."""
+    path = compute_path(workspace_of_job(job.path), job.step.compute)
+    compute = runner.emulator.store.get(path) or {}
+    config = runner.emulator.config
+    return managed_identity.variables(config, path) if compute.get("identity") else {}
+
+
 def _variables(
     runner: "JobRunner", job: StepJob, files: dict[str, str | None], outputs: dict[str, str]
 ) -> dict[str, str]:
@@ -228,6 +237,7 @@ def _variables(
     ours = {
         **config.client_environment(),
         **_workspace(runner, job),
+        **_identity(runner, job),
         **(_mlflow(runner, job) if emulator.tracking.is_installed else {}),
         "AZUREML_RUN_ID": job.name,
         "AZUREML_ROOT_RUN_ID": job.root,

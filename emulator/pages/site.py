@@ -23,6 +23,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from emulator import managed_identity
 from emulator.gate import host_of
 from emulator.http import AzureError
 from emulator.pages import logs, reading
@@ -70,6 +71,7 @@ class Site:
             routes=[
                 Route("/", self._overview),
                 Route("/style.css", self._style),
+                Route(managed_identity.PATH, self._managed_identity),
                 Route("/jobs", self._jobs),
                 Route("/jobs/{name}", self._job),
                 Route("/jobs/{name}/cancel", self._form(self._cancel), methods=["POST"]),
@@ -98,6 +100,10 @@ class Site:
             await send(message)
 
         await self._application(scope, receive, with_headers)
+
+    async def _managed_identity(self, request: Request) -> Response:
+        """No page: code that runs here asks for tokens in plain HTTP."""
+        return managed_identity.token(self._emulator, request)
 
     def _form(self, page: FormPage) -> Page:
         """A page for what was sent with a form of ours; another one is refused."""

@@ -1,7 +1,6 @@
 """Computes of all types: created, changed, listed, deleted; VM sizes and usage."""
 
 import re
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -17,6 +16,7 @@ from emulator.resource_manager.places import workspace_paths
 from emulator.resource_manager.quotas import check_quota, usages
 from emulator.resource_manager.resources import envelope, found, listing, workspace_path
 from emulator.resource_manager.sizes import SIZES, describe, find_size
+from emulator.resource_manager.user_identities import with_principals
 from emulator.store import Resource
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def describe_compute(
         "disableLocalAuth": properties.get("disableLocalAuth", True),
         "properties": _details(path, properties, old),
     }
-    if identity := _identity(emulator.config.tenant, path, body.get("identity")):
+    if identity := _identity(emulator, path, body.get("identity")):
         resource["identity"] = identity
     return resource
 
@@ -183,15 +183,14 @@ def _delete(request: Request) -> Response:
     return Response(status_code=202, headers=emulator.operations.headers(operation, location=True))
 
 
-def _identity(tenant: str, path: str, asked: dict[str, Any] | None) -> dict[str, Any] | None:
+def _identity(
+    emulator: "Emulator", path: str, asked: dict[str, Any] | None
+) -> dict[str, Any] | None:
     """The managed identity of a compute: a system-assigned one gets its principal here."""
     kind = str((asked or {}).get("type") or "None")
     if asked is None or kind.lower() == "none":
         return None
-    if "systemassigned" not in kind.lower().replace("_", ""):
-        return asked
-    principal = str(uuid.uuid5(uuid.NAMESPACE_URL, path.lower()))
-    return {**asked, "principalId": principal, "tenantId": tenant}
+    return with_principals(emulator.config, emulator.store, path, asked)
 
 
 def _checked(name: str, body: dict[str, Any], old: Resource | None) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What a workspace depends on: its key vault, storage, logs and images, resources of others.
 
 Such a resource exists while a workspace names it, or the deployment that made it, until it is
-deleted. It has a name here, and nothing behind it; the storage account is the exception.
+deleted. It has a name here, and nothing behind it; storage accounts and key vaults are the
+exceptions.
 """
 
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ _DEPLOYMENTS = "/providers/Microsoft.Resources/deployments"
 
 
 def register(router: Router) -> None:
-    for namespace in (*KINDS.values(), LOGS):
+    for namespace in (KINDS["applicationInsights"], KINDS["containerRegistry"], LOGS):
         _register_by_name(router, namespace)
 
 
@@ -60,7 +61,7 @@ def _register_by_name(router: Router, namespace: str) -> None:
         emulator, path = emulator_of(request), _path(request)
         if not exists(emulator, path):
             return Response(status_code=204)
-        emulator.store.document(_DELETED).put(path.lower(), True)
+        forget(emulator, path)
         return Response(status_code=200)
 
 
@@ -71,12 +72,22 @@ def exists(emulator: "Emulator", path: str) -> bool:
     the next workspace that is deleted has in it goes with that workspace.
     """
     wanted = path.lower()
-    if wanted == storage_account(emulator).lower():
+    if wanted == storage_account(emulator).lower() or emulator.store.get(path):
         return True
     if emulator.store.document(_DELETED).get(wanted):
         return False
     named = [id_ for workspace in _workspaces(emulator) for id_ in dependents(workspace).values()]
     return wanted in (id_.lower() for id_ in (*named, *_made(emulator, path)))
+
+
+def forget(emulator: "Emulator", path: str) -> None:
+    """What a workspace names is deleted."""
+    emulator.store.document(_DELETED).put(path.lower(), True)
+
+
+def restore(emulator: "Emulator", path: str) -> None:
+    """What was deleted is made again."""
+    emulator.store.document(_DELETED).delete(path.lower())
 
 
 def dependents(workspace: Resource) -> dict[str, str]:
@@ -87,9 +98,8 @@ def dependents(workspace: Resource) -> dict[str, str]:
 
 def remember(emulator: "Emulator", workspace: Resource) -> None:
     """A new workspace is made with what it names, also where something had such a name before."""
-    deleted = emulator.store.document(_DELETED)
     for path in dependents(workspace).values():
-        deleted.delete(path.lower())
+        restore(emulator, path)
 
 
 def take_storage(emulator: "Emulator") -> bool:
@@ -103,11 +113,7 @@ def take_storage(emulator: "Emulator") -> bool:
 
 def storage_account(emulator: "Emulator") -> str:
     """The id of the account that is behind all workspaces."""
-    config = emulator.config
-    return (
-        f"/subscriptions/{config.subscription}/resourceGroups/{config.resource_group}"
-        f"/providers/{KINDS['storageAccount']}/{config.account}"
-    )
+    return emulator.config.storage_path
 
 
 def logs_of(deployment: Mapping[str, Any], insights: str) -> str | None:

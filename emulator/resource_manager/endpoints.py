@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from emulator import authorization
 from emulator.clock import CLOCK
 from emulator.core import Emulator
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
@@ -22,6 +23,7 @@ from emulator.resource_manager.resources import (
     workspace_path,
 )
 from emulator.resource_manager.traffic import checked_mirror, checked_traffic
+from emulator.resource_manager.user_identities import system_principal, with_principals
 from emulator.store import Resource
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
@@ -112,7 +114,7 @@ def _put(request: Request, body: dict[str, Any]) -> Response:
         **body,
         "properties": properties,
         "tags": body.get("tags") or {},
-        "identity": _identity(emulator, body.get("identity")),
+        "identity": _identity(emulator, path, body.get("identity")),
     }
     resource = envelope(store, old["id"] if old else path, "onlineEndpoints", completed)
     store.put(path, resource)
@@ -139,7 +141,7 @@ def _patch(request: Request, body: dict[str, Any]) -> Response:
     if body.get("tags") is not None:
         changed["tags"] = body["tags"]
     if body.get("identity"):
-        changed["identity"] = _identity(emulator, body["identity"])
+        changed["identity"] = _identity(emulator, path, body["identity"])
     resource = envelope(emulator.store, path, "onlineEndpoints", changed)
     emulator.store.put(path, resource)
 
@@ -191,12 +193,15 @@ def _checked(emulator: Emulator, path: str, name: str, body: dict[str, Any]) -> 
     }
 
 
-def _identity(emulator: Emulator, identity: dict[str, Any] | None) -> dict[str, Any]:
-    return {
-        **(identity or {"type": "SystemAssigned"}),
-        "principalId": emulator.config.client_id,
-        "tenantId": emulator.config.tenant,
-    }
+def _identity(emulator: Emulator, path: str, asked: dict[str, Any] | None) -> dict[str, Any]:
+    """An endpoint's identity; a system-assigned one may read the workspace's storage, as there."""
+    identity = with_principals(
+        emulator.config, emulator.store, path, asked or {"type": "SystemAssigned"}
+    )
+    if principal := identity.get("principalId"):
+        scope = emulator.config.storage_path
+        authorization.assign_of_service(emulator, scope, "Storage Blob Data Reader", principal)
+    return identity
 
 
 def _delete(request: Request) -> Response:
@@ -213,6 +218,7 @@ def _delete(request: Request) -> Response:
             set_state(store, deployment["id"], "Deleting")
             await emulator.deployments.stop_one(deployment["id"])
         store.delete(path)
+        authorization.forget_principal(emulator, system_principal(path))
         store.document("endpoint keys").delete(path.lower())
         store.document("endpoint names").delete(endpoint["name"].lower())
 

@@ -27,6 +27,7 @@ _PROPERTIES = {
     "imageBuildCompute": "imageBuildCompute",
     "systemDatastoresAuthMode": "systemDatastoresAuthMode",
     "managedNetwork": "managedNetwork",
+    "primaryUserAssignedIdentity": "primaryUserAssignedIdentity",
     "serverless_compute_settings": "serverlessComputeSettings",
 }
 """The template's parameters that a workspace's properties are."""
@@ -89,6 +90,7 @@ def _workspace(given: dict[str, Any]) -> dict[str, Any]:
         "location": given.get("location"),
         "tags": given.get("tagValues"),
         "kind": given.get("kind"),
+        "identity": given.get("identity"),
     }
 
 

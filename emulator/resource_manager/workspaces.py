@@ -23,6 +23,7 @@ from emulator.resource_manager.resources import (
     properties_of,
     workspace_path,
 )
+from emulator.resource_manager.user_identities import with_principals
 from emulator.resource_manager.workspace_quotas import forget_shares
 from emulator.store import Resource, Store
 
@@ -58,7 +59,13 @@ def create_workspace(config: Config, store: Store) -> bool:
     is_new = store.get(path) is None
     if is_new:
         description = "The local Azure ML's workspace"
-        properties = {"friendlyName": config.workspace, "description": description}
+        group = path.partition("/providers/")[0]
+        properties = {
+            "friendlyName": config.workspace,
+            "description": description,
+            # The service makes one when the first image is built, and examples name it.
+            "containerRegistry": f"{group}/providers/{KINDS['containerRegistry']}/localregistry",
+        }
         store.put(path, _resource(config, store, path, config.workspace_id, {}, properties))
     create_system_datastores(config, store, path, config.blob_container)
     return is_new
@@ -81,7 +88,7 @@ def put_workspace(
     _check_kind(str(body.get("kind") or "Default"))
     old = store.get(path)
     if old:
-        return _changed(store, old, body, properties), False
+        return _changed(config, store, old, body, properties), False
     guid = str(uuid.uuid4())
     workspace = _resource(config, store, path, guid, body, properties)
     container = _container(guid)
@@ -123,11 +130,9 @@ def _resource(
         "kind": "Default",
         "tags": dict(body.get("tags") or {}),
         "sku": {"name": "Basic", "tier": "Basic"},
-        "identity": {
-            "type": "SystemAssigned",
-            "principalId": config.client_id,
-            "tenantId": config.tenant,
-        },
+        "identity": with_principals(
+            config, store, path, body.get("identity") or {"type": "SystemAssigned"}
+        ),
         "properties": _service_properties(config, path, guid) | given,
     }
 
@@ -223,7 +228,7 @@ async def _patch(request: Request) -> Response:
     body = await json_body(request)
     emulator = emulator_of(request)
     old = found(emulator.store, workspace_path(request), request.path_params["workspace"])
-    changed = _changed(emulator.store, old, body, properties_of(body, *_WORDS))
+    changed = _changed(emulator.config, emulator.store, old, body, properties_of(body, *_WORDS))
     return _done(request, emulator.operations, changed)
 
 
@@ -232,12 +237,17 @@ def _done(request: Request, operations: Operations, workspace: Resource) -> Resp
 
 
 def _changed(
-    store: Store, old: Resource, body: Mapping[str, Any], properties: Mapping[str, Any]
+    config: Config,
+    store: Store,
+    old: Resource,
+    body: Mapping[str, Any],
+    properties: Mapping[str, Any],
 ) -> Resource:
     workspace = old | {"systemData": envelope(store, old["id"], "", {})["systemData"]}
-    for key in ("tags", "identity"):
-        if body.get(key) is not None:
-            workspace[key] = body[key]
+    if body.get("tags") is not None:
+        workspace["tags"] = body["tags"]
+    if body.get("identity") is not None:
+        workspace["identity"] = with_principals(config, store, old["id"], body["identity"])
     for key in _CLIENTS:
         if properties.get(key) is not None:
             workspace["properties"][key] = properties[key]

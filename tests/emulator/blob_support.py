@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
 import pytest
@@ -21,7 +22,11 @@ from emulator.blob import handle
 from emulator.blob_store import BlobStore
 from emulator.config import Config, make_config
 from emulator.identity import Tokens
+from emulator.storage_accounts import StorageAccounts
 from emulator.store import Store
+
+if TYPE_CHECKING:
+    from emulator.core import Emulator
 
 
 @dataclass
@@ -61,9 +66,11 @@ def running_service(state: Path) -> Iterator[Service]:
     """Serve a Blob service for a state folder until the block ends."""
     config = make_config(state, {})
     tokens = Tokens(config)
-    documents = Store(config.state / "store.sqlite").document("blobs")
+    kept = Store(config.state / "store.sqlite")
+    documents = kept.document("blobs")
     store = BlobStore(config.state / "blobs", config.account, config.account_key, documents)
-    parts = SimpleNamespace(config=config, blobs=store, tokens=tokens)
+    parts = SimpleNamespace(config=config, store=kept, blobs=store, tokens=tokens)
+    parts.accounts = StorageAccounts(cast("Emulator", parts))
 
     async def app(scope, receive, send):  # type: ignore[no-untyped-def]
         scope["app"] = SimpleNamespace(state=SimpleNamespace(emulator=parts))

@@ -20,6 +20,7 @@ from emulator.operations import Operations
 from emulator.registry import Registry
 from emulator.resource_manager.resources import envelope
 from emulator.resource_manager.workspaces import create_workspace
+from emulator.storage_accounts import StorageAccounts
 from emulator.store import Store
 from emulator.transitions import Transitions
 
@@ -65,6 +66,7 @@ class Workplace:
             self.config.account_key,
             self.store.document("blobs"),
         )
+        self.accounts = StorageAccounts(cast("Emulator", self))
         self.registry = Registry([state / "registry"])
         self.tokens = Tokens(self.config)
         self.tracking = TrackedRuns()

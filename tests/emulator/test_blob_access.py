@@ -126,7 +126,7 @@ def test_bearer_tokens_need_the_storage_audience(
     put = {"x-ms-blob-type": "BlockBlob"}
 
     def send(audience: str) -> httpx.Response:
-        token = service.tokens.issue(audience, "me")
+        token = service.tokens.issue(audience, service.config.client_id)
         return httpx.put(url, content=b"1", headers={**put, "Authorization": f"Bearer {token}"})
 
     assert send("https://storage.azure.com").status_code == 201
