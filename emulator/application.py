@@ -22,6 +22,7 @@ from emulator import (
     scoring,
     service_instances,
 )
+from emulator.batch import service as batch_service
 from emulator.core import Emulator
 from emulator.gate import Gate, host_of
 from emulator.headers import ServiceHeaders
@@ -32,6 +33,7 @@ from emulator.placeholders import Placeholders
 from emulator.refusals import refusal
 from emulator.resource_manager import (
     assets,
+    batch_endpoints,
     computes,
     connections,
     datastores,
@@ -83,6 +85,7 @@ class Application:
         self.management = Router("resource manager")
         for resource in (workspaces, computes, assets, uploads, jobs, endpoints, schedules):
             resource.register(self.management)
+        batch_endpoints.register(self.management)
         for part in (locations, datastores, connections, registries, template_deployments):
             part.register(self.management)
         for other in (storage_accounts, key_vaults, user_identities, role_assignments, dependents):
@@ -98,6 +101,7 @@ class Application:
         locations.register_data_plane(self.api)
         datastore_service.register(self.api)
         service_instances.register(self.api)
+        batch_service.register(self.api)
         self.identity = identity_router()
         self.vaults = key_vault.vault_router()
         self.control = Router("control")
@@ -111,7 +115,8 @@ class Application:
         if host.endswith(_BLOB_DOMAIN):
             name = blob.operation_name(scope)
         elif host.endswith(".inference.ml.azure.com"):
-            name = "Endpoint_Score"
+            batch = scope["path"].rstrip("/") == scoring.BATCH_JOBS
+            name = batch_service.INVOKE if batch else "Endpoint_Score"
         else:
             router = self._router(host)
             name = router.name(scope) if router else None

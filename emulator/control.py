@@ -82,7 +82,7 @@ def register(router: Router) -> None:
 
 
 def _counts(emulator: Emulator, workspace: str) -> dict[str, int]:
-    kinds = ("computes", "jobs", "data", "models", "onlineEndpoints")
+    kinds = ("computes", "jobs", "data", "models", "onlineEndpoints", "batchEndpoints")
     return {kind: len(emulator.store.children(f"{workspace}/{kind}")) for kind in kinds}
 
 

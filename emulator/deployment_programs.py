@@ -1,7 +1,6 @@
 """What the process of a deployment runs: the server of its model, or that of its script."""
 
 import asyncio
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from emulator.deployment_logs import note, storage_log
 from emulator.environments import EnvironmentFailed, Interpreter
 from emulator.http import AzureError
 from emulator.model_requirements import conda_of, unmet
+from emulator.parallel_step.model_files import link
 from emulator.uris import local_path
 
 if TYPE_CHECKING:
@@ -176,28 +176,10 @@ def _put_in_place(
         name, version = _name_and_version(model_reference(properties) or "")
         place = folder / "azureml-models" / name / version
         place.mkdir(parents=True)
-        _link(model.resolve(), place / model.name)
+        link(model.resolve(), place / model.name)
         ours["AZUREML_MODEL_DIR"] = str(place)
         note(storage_log(log), f"Model {name}:{version} is in place: {_size(model)}.")
     return script, {**ours, **variables}
-
-
-def _link(source: Path, target: Path) -> None:
-    """Real folders with links to files: what walks through a model's folder finds them.
-
-    Hard links: MLflow refuses a file whose path, once resolved, leads out of the model's folder.
-    """
-    if source.is_dir():
-        shutil.copytree(source, target, copy_function=_link_file)
-    else:
-        _link_file(source, target)
-
-
-def _link_file(source: str | Path, target: str | Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # the file lies on another disk
-        shutil.copy2(source, target)
 
 
 def _name_and_version(reference: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from emulator.deployment_logs import note, storage_log
 from emulator.deployment_programs import Program, is_custom, program
 from emulator.http import AzureError
 from emulator.probes import Probes
+from emulator.resource_manager import batch_endpoints
 from emulator.resource_manager.changes import settle
 from emulator.resource_manager.places import workspace_paths
 from emulator.scoring_process import launch
@@ -79,6 +80,8 @@ class DeploymentProcesses:
         for workspace in workspace_paths(self._emulator):
             for endpoint in self._emulator.store.children(f"{workspace}/onlineEndpoints"):
                 await self._settle(endpoint)
+            for endpoint in self._emulator.store.children(f"{workspace}/batchEndpoints"):
+                batch_endpoints.settle_all(self._emulator, endpoint)
 
     async def _settle(self, endpoint: dict[str, Any]) -> None:
         store = self._emulator.store

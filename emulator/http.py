@@ -24,6 +24,9 @@ WORKSPACE = (
     "/providers/Microsoft.MachineLearningServices/workspaces/{workspace}"
 )
 
+DATA_PLANE = "/mferp/managementfrontend"
+"""What comes before a resource's path on the region's own host."""
+
 _BODY = "azureml_emulator.body"
 _DEEPEST = 100
 """Levels of objects and lists in a body; what handles them goes down by calling itself."""
@@ -203,10 +206,15 @@ def emulator_of(request: Request) -> "Emulator":
 async def json_body(request: Request) -> dict[str, Any]:
     """The request's JSON object; anything else is the client's error."""
     known: dict[str, Any] | None = request.scope.get(_BODY)
-    if known is not None:
-        return known
+    if known is None:
+        known = request.scope[_BODY] = json_object(await request.body())
+    return known
+
+
+def json_object(content: bytes) -> dict[str, Any]:
+    """A body's JSON object; anything else is the client's error."""
     try:
-        body = await request.json()
+        body = json.loads(content)
         # Python reads what no answer could repeat: NaN, too large a number, half a character.
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except RecursionError as error:
@@ -219,7 +227,6 @@ async def json_body(request: Request) -> dict[str, Any]:
         raise AzureError(400, "UserError", "The request body must be a JSON object.")
     if _depth(body) > _DEEPEST:
         raise _too_deep()
-    request.scope[_BODY] = body
     return body
 
 

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from emulator import registry_wire
-from emulator.http import AzureError, Router, emulator_of, json_body
+from emulator.http import DATA_PLANE, AzureError, Router, emulator_of, json_body
 from emulator.registry import KINDS as FOLDER_KINDS
 from emulator.registry import NAME, Asset
 from emulator.registry_files import with_files
@@ -24,8 +24,6 @@ from emulator.resource_manager.asset_lists import chosen, visible
 from emulator.resource_manager.places import Place
 from emulator.resource_manager.resources import listing
 from emulator.store import Resource
-
-DATA_PLANE = "/mferp/managementfrontend"
 
 
 def registry_of(request: Request) -> Place:

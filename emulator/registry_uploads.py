@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from emulator.blob_store import BlobError
-from emulator.http import AzureError, Router, emulator_of, json_body, request_id
-from emulator.registry_service import DATA_PLANE, find_version, registry_of
+from emulator.http import DATA_PLANE, AzureError, Router, emulator_of, json_body, request_id
+from emulator.registry_service import find_version, registry_of
 from emulator.registry_store import REGISTRY
 from emulator.resource_manager import asset_versions
 from emulator.resource_manager.asset_kinds import DATA, ENVIRONMENTS, MODELS, Kind, missing_version

@@ -11,11 +11,13 @@ import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from emulator.batch import service as batch_service
 from emulator.clock import CLOCK
 from emulator.compute.durations import seconds
 from emulator.core import Emulator
 from emulator.http import AzureError, emulator_of, request_id
 from emulator.identity import MACHINE_LEARNING
+from emulator.resource_manager import endpoint_names
 from emulator.scoring_slots import Busy, slot
 from emulator.store import Resource
 
@@ -34,6 +36,9 @@ _OF_THE_MODEL = (*_HOP, "content-encoding")
 
 _KEPT_BACK = (*_HOP, "authorization", _DEPLOYMENT_HEADER, "accept-encoding", "expect")
 """Headers of a request that the model does not get."""
+
+BATCH_JOBS = "/jobs"
+"""Where batch endpoints are invoked."""
 
 _ROUTES = (("POST", "/score"), ("GET", "/score"), ("GET", "/swagger.json"))
 
@@ -76,9 +81,11 @@ async def _score(request: Request) -> Response:
     body = await _body(request)
     endpoint = _endpoint(request, emulator)
     path = request.url.path.rstrip("/")
+    if (request.method, path) == ("POST", BATCH_JOBS) and "/batchEndpoints/" in endpoint["id"]:
+        return await batch_service.invoke(request, emulator, endpoint, body)
     if (request.method, path) not in _ROUTES:
         raise ScoringError(
-            404, "NotFound", f"An online endpoint answers nothing at {request.method} {path}."
+            404, "NotFound", f"The endpoint answers nothing at {request.method} {path}."
         )
     _authorize(request, emulator, endpoint)
     deployment = choose(emulator, endpoint, request.headers.get(_DEPLOYMENT_HEADER))
@@ -166,12 +173,10 @@ async def _body(request: Request) -> bytes:
 def _endpoint(request: Request, emulator: Emulator) -> Resource:
     host = (request.url.hostname or "").lower()
     name, _, region = host.removesuffix(".inference.ml.azure.com").partition(".")
-    path = emulator.store.document("endpoint names").get(name)
+    path = endpoint_names.owner(emulator, name)
     endpoint = emulator.store.get(path) if path else None
     if endpoint is None or region != emulator.config.location:
-        raise ScoringError(
-            404, "EndpointNotFound", f"There is no online endpoint behind the host {host}."
-        )
+        raise ScoringError(404, "EndpointNotFound", f"There is no endpoint behind the host {host}.")
     return endpoint
 
 

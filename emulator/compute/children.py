@@ -60,7 +60,7 @@ def child_resource(
             "azureml.runsource": "azureml.StepRun",
             "azureml.nodepath": node.key,
             "azureml.componentid": node.component or "",
-            "azureml.moduleName": node.node,
+            "azureml.moduleName": node.module or node.node,
             "azureml.nodeid": hashlib.sha256(node.key.encode()).hexdigest()[:8],
             "azureml.pipelinerunid": parent,
             "azureml.rootpipelinerunid": job_name(root_path),

@@ -43,6 +43,11 @@ class Component:
         return str(self.spec.get("type", "command"))
 
     @property
+    def name(self) -> str:
+        """Its own name, which a nameless one has from its author."""
+        return str(self.spec.get("name") or "")
+
+    @property
     def inputs(self) -> dict[str, dict[str, Any]]:
         return _declarations(self.spec.get("inputs"))
 

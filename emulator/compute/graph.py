@@ -203,10 +203,11 @@ class _Flattening:
                 outputs,
                 component.id,
                 _flag(component.spec.get("is_deterministic"), True),
+                component.name,
             )
             return {own: StepOutput(key, own, target.type) for own, target in outputs.items()}
         inputs = component_inputs(name, scope, given, component.inputs, open_ended=True)
-        group = Group(key, name, parent, inputs, outputs, component.id)
+        group = Group(key, name, parent, inputs, outputs, component.id, component.name)
         self.plan.groups[key] = group
         return self._pipeline(
             key, component.spec.get("jobs") or {}, self._inner(component, group, scope), outputs

@@ -14,10 +14,14 @@ from emulator.compute.durations import seconds
 from emulator.compute.mltable import TABLE
 from emulator.compute.plan import Command, StepInput
 from emulator.compute.scope import Scope, user_error
-from emulator.compute.values import literal_text
+from emulator.compute.values import Data, literal_text
 from emulator.http import AzureError
 
 DRIVER = Path(__file__).parents[1] / "parallel_step"
+NO_CODE = DRIVER / "no_code" / "score.py"
+"""What a model is run with that brings no script."""
+MODEL_INPUT = "task_model"
+"""The input that a task's model becomes."""
 
 _INPUT = re.compile(r"\s*\$\{\{\s*inputs\.([\w.-]+)\s*\}\}\s*")
 _SIZE = re.compile(r"(\d+)\s*(kb|mb|gb)?", re.IGNORECASE)
@@ -41,13 +45,18 @@ def read_parallel(
     settings = {**spec, **{key: value for key, value in node.items() if value is not None}}
     task = settings.get("task") or {}
     kind = str(task.get("type") or "run_function")
-    if kind != "run_function" or task.get("model"):
+    if kind not in ("run_function", "model"):
         raise AzureError(
             501,
             "OperationNotSupported",
-            f"The task of parallel job {name} is a {'model' if task.get('model') else kind}. The "
-            "local Azure ML runs tasks of type run_function, with an entry script.",
+            f"The task of parallel job {name} is a {kind}. The local Azure ML runs tasks of type "
+            "run_function, with an entry script, and model.",
         )
+    model = _plain(task.get("model"))
+    if kind == "model":
+        if model is None:
+            raise user_error(f"The task of parallel job {name} is a model and names none.")
+        task = {**task, "entry_script": task.get("entry_script") or str(NO_CODE)}
     split = _split_input(name, settings.get("input_data"), inputs)
     given = inputs[split]
     keys = _partition_keys(settings.get("partition_keys"))
@@ -59,8 +68,15 @@ def read_parallel(
     words += ["--tabular"] if tabular else []
     words += ["--partition-keys", *keys] if keys else []
     text = f'python {shlex.quote(str(DRIVER))} --input "${{{{inputs.{split}}}}}" '
-    if task.get("append_row_to"):
-        text += f'--append-row-to "{task["append_row_to"]}" '
+    for option in ("append_row_to", "output_folder"):
+        if task.get(option):
+            text += f'--{option.replace("_", "-")} "{task[option]}" '
+    if model is not None:
+        text += f'--model "${{{{inputs.{MODEL_INPUT}}}}}" '
+        inputs = {
+            **inputs,
+            MODEL_INPUT: StepInput(Data(model, "custom_model"), "custom_model", None),
+        }
     text += f"{shlex.join(words)} -- {(task.get('program_arguments') or '').strip()}"
     code = component.code or _plain(task.get("code"))
     body = {

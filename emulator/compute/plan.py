@@ -61,6 +61,8 @@ class Step:
     component: str | None = None
     deterministic: bool = True
     """Whether the same inputs give the same outputs."""
+    module: str = ""
+    """The component's own name."""
 
     @property
     def sources(self) -> list[StepOutput]:
@@ -78,6 +80,7 @@ class Group:
     inputs: dict[str, StepInput]
     outputs: dict[str, Target]
     component: str | None = None
+    module: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from emulator.parallel_step.batches import BatchError, cut
 from emulator.parallel_step.dispatch import Settings, StepFailed, dispatch
+from emulator.parallel_step.model_files import link
 from emulator.parallel_step.report import Report
 
 
@@ -24,6 +26,8 @@ def read_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]
     parser.add_argument("--mini-batch-size", type=int)
     parser.add_argument("--partition-keys", nargs="*", default=[])
     parser.add_argument("--append-row-to")
+    parser.add_argument("--model")
+    parser.add_argument("--output-folder")
     parser.add_argument("--processes", type=int, required=True)
     parser.add_argument("--max-retries", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=60.0)
@@ -60,6 +64,7 @@ def main() -> int:
     )
     report = Report(Path("logs"))
     scratch = Path(tempfile.mkdtemp(prefix="mini-batches-"))
+    os.environ.update(scoring_variables(own, scratch / "models"))
     try:
         batches = cut(own, scratch)
         report.say(
@@ -77,6 +82,20 @@ def main() -> int:
     finally:
         report.close()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def scoring_variables(own: argparse.Namespace, folder: Path) -> dict[str, str]:
+    """What tells the entry script of a batch deployment where its model and its results go."""
+    variables = {}
+    if own.model:
+        model = Path(own.model)
+        folder.mkdir()
+        link(model.resolve(), folder / model.name)
+        variables["AZUREML_MODEL_DIR"] = str(folder)
+    if own.output_folder:
+        Path(own.output_folder).mkdir(parents=True, exist_ok=True)
+        variables["AZUREML_BI_OUTPUT_PATH"] = own.output_folder
+    return variables
 
 
 def append_rows(target: Path, scratch: Path, batches: int) -> None:

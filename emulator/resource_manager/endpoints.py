@@ -1,6 +1,5 @@
 """Managed online endpoints: their keys and their traffic."""
 
-import re
 import secrets
 from typing import Any
 
@@ -12,7 +11,7 @@ from emulator.clock import CLOCK
 from emulator.core import Emulator
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.identity import LIFETIME_SECONDS, MACHINE_LEARNING
-from emulator.resource_manager import online_deployments
+from emulator.resource_manager import endpoint_names, online_deployments
 from emulator.resource_manager.answers import answer
 from emulator.resource_manager.changes import Changes, set_state
 from emulator.resource_manager.resources import (
@@ -26,7 +25,6 @@ from emulator.resource_manager.traffic import checked_mirror, checked_traffic
 from emulator.resource_manager.user_identities import system_principal, with_principals
 from emulator.store import Resource
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 _ENDPOINT = WORKSPACE + "/onlineEndpoints/{endpoint}"
 _AUTH_MODES = {"key": "Key", "aadtoken": "AADToken", "amltoken": "AMLToken"}
 _PATCHED = ("traffic", "mirrorTraffic", "publicNetworkAccess")
@@ -88,14 +86,8 @@ def _put(request: Request, body: dict[str, Any]) -> Response:
     store = emulator.store
     path = endpoint_path(request)
     name = request.path_params["endpoint"]
-    if not _NAME.fullmatch(name):
-        raise AzureError(
-            400,
-            "BadRequest",
-            f"The endpoint name '{name}' is invalid: 3 to 32 letters, digits and '-', beginning "
-            "with a letter and ending with a letter or digit.",
-        )
-    _claim_name(emulator, name, path)
+    endpoint_names.check_name("endpoint", name)
+    endpoint_names.claim(emulator, name, path)
     changes = Changes(emulator, request)
     if repeated := changes.repeated(path, body):
         return repeated
@@ -151,20 +143,6 @@ def _patch(request: Request, body: dict[str, Any]) -> Response:
     return changes.begin_update(path, resource, update, body)
 
 
-def _claim_name(emulator: Emulator, name: str, path: str) -> None:
-    """The names of endpoints are hosts: one region, one endpoint of a name."""
-    names = emulator.store.document("endpoint names")
-    owner: str | None = names.get(name.lower())
-    if owner and owner != path.lower() and emulator.store.get(owner):
-        raise AzureError(
-            409,
-            "Conflict",
-            f"There is already an online endpoint named '{name}' in the region "
-            f"{emulator.config.location}. Choose another name.",
-        )
-    names.put(name.lower(), path.lower())
-
-
 def _checked(emulator: Emulator, path: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
     properties: dict[str, Any] = dict(body.get("properties") or {})
     mode = str(properties.get("authMode") or "Key")
@@ -178,7 +156,7 @@ def _checked(emulator: Emulator, path: str, name: str, body: dict[str, Any]) -> 
     children = emulator.store.children(f"{path}/deployments")
     deployments = {deployment["name"].lower(): deployment["name"] for deployment in children}
     traffic = checked_traffic(deployments, properties.get("traffic") or {})
-    host = f"{name.lower()}.{emulator.config.location}.inference.ml.azure.com"
+    host = endpoint_names.host(emulator, name)
     return properties | {
         "authMode": _AUTH_MODES[mode.lower()],
         "traffic": traffic,
@@ -220,7 +198,7 @@ def _delete(request: Request) -> Response:
         store.delete(path)
         authorization.forget_principal(emulator, system_principal(path))
         store.document("endpoint keys").delete(path.lower())
-        store.document("endpoint names").delete(endpoint["name"].lower())
+        endpoint_names.release(emulator, endpoint["name"])
 
     return Changes(emulator, request).begin_delete(path, remove())
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from emulator.http import AzureError, Router, emulator_of
+from emulator.http import DATA_PLANE, AzureError, Router, emulator_of
 from emulator.store import Resource
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 _LOCATIONS = (
     "/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices/locations/{location}"
 )
-_DATA_PLANE = "/mferp/managementfrontend"
 
 
 def register(router: Router) -> None:
@@ -32,7 +31,7 @@ def register(router: Router) -> None:
 
 def register_data_plane(router: Router) -> None:
     """The addresses of operations below the registry's host."""
-    register_operations(router, _DATA_PLANE + _LOCATIONS)
+    register_operations(router, DATA_PLANE + _LOCATIONS)
 
 
 def register_operations(router: Router, base: str) -> None:

@@ -7,8 +7,6 @@ from emulator.http import WORKSPACE, AzureError, Handler, Router
 
 _VERBS = {"GET": "Get", "PUT": "CreateOrUpdate", "PATCH": "Update", "DELETE": "Delete"}
 _RESOURCES = {
-    "BatchEndpoints": "/batchEndpoints",
-    "BatchDeployments": "/batchEndpoints/{endpoint}/deployments",
     "FeaturesetContainers": "/featuresets",
     "FeaturesetVersions": "/featuresets/{container}/versions",
     "FeaturestoreEntityContainers": "/featurestoreEntities",
@@ -21,7 +19,6 @@ _RESOURCES = {
 }
 """Kinds of resources, and where their collections are below a workspace."""
 _ACTIONS = {
-    "BatchEndpoints_ListKeys": "/batchEndpoints/{name}/listkeys",
     "FeaturesetVersions_Backfill": "/featuresets/{name}/versions/{version}/backfill",
     "LabelingJobs_ExportLabels": "/labelingJobs/{name}/exportLabels",
     "ModelVersions_Package": "/models/{name}/versions/{version}/package",

@@ -1,6 +1,5 @@
 """The deployments of managed online endpoints."""
 
-import re
 from typing import Any
 
 from starlette.requests import Request
@@ -13,6 +12,7 @@ from emulator.deployment_logs import tail as last_lines
 from emulator.deployment_programs import is_custom, model_path
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
 from emulator.probes import Probes
+from emulator.resource_manager import endpoint_names
 from emulator.resource_manager.answers import answer
 from emulator.resource_manager.changes import Changes, set_state
 from emulator.resource_manager.places import workspace_paths
@@ -22,7 +22,6 @@ from emulator.resource_manager.sizes import find_size
 from emulator.scoring_slots import drained
 from emulator.store import Resource
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 _DEPLOYMENTS = WORKSPACE + "/onlineEndpoints/{endpoint}/deployments"
 DEPLOYMENT = _DEPLOYMENTS + "/{name}"
 _KIND = "onlineEndpoints/deployments"
@@ -93,14 +92,7 @@ def _put(request: Request, body: dict[str, Any]) -> Response:
     emulator = emulator_of(request)
     store = emulator.store
     path = _path(request)
-    name = request.path_params["name"]
-    if not _NAME.fullmatch(name):
-        raise AzureError(
-            400,
-            "BadRequest",
-            f"The deployment name '{name}' is invalid: 3 to 32 letters, digits and '-', "
-            "beginning with a letter and ending with a letter or digit.",
-        )
+    endpoint_names.check_name("deployment", request.path_params["name"])
     changes = Changes(emulator, request)
     if repeated := changes.repeated(path, body):
         return repeated

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from emulator import blob
 from emulator.application import Application
+from emulator.batch import service as batch_service
 from emulator.resource_manager import not_emulated
 from tests.contract.partly import PARTLY
 from tests.contract.published import Published, normal, published_operations
@@ -108,6 +109,7 @@ def registered() -> dict[str, Registered]:
         path = "/{container}/{blob}" if is_blob else "/{container}"
         add("Blobs", each.name, method, path + (f"?{query}" if query else ""))
     add("Scoring", "Endpoint_Score", "POST", "/score")
+    add("Scoring", batch_service.INVOKE, "POST", "/jobs")
     return found
 
 
@@ -115,6 +117,11 @@ def _service(router: str, template: str) -> str:
     for beginning, service in (
         ("/mlflow/", "MLflow"),
         ("/history/", "Run history"),
+        (
+            "/mferp/managementfrontend/subscriptions/{subscription}/resourceGroups/{resource_group}"
+            "/providers/Microsoft.MachineLearningServices/workspaces/",
+            "Scoring",
+        ),
         ("/mferp/", "Registries"),
         ("/registrymanagement/", "Registries"),
     ):

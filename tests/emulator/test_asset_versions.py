@@ -225,8 +225,8 @@ def test_models_are_listed_by_stage_and_downloaded(
 
 def test_what_is_not_emulated_is_refused_by_its_operations_name(ml_client: "MLClient") -> None:
     for kind, operation in (
-        (ml_client.batch_endpoints, "BatchEndpoints_List"),
         (ml_client.feature_sets, "FeaturesetContainers_List"),
+        (ml_client.feature_store_entities, "FeaturestoreEntityContainers_List"),
     ):
         with pytest.raises(HttpResponseError, match=operation) as refused:
             list(kind.list())

@@ -1,0 +1,1 @@
+"""Batch scoring: invocations of batch endpoints, which are pipeline jobs of the workspace."""

@@ -1,0 +1,1 @@
+"""The entry script of batch deployments that bring an MLflow model and no script."""
