@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import cached_property
 
 from starlette.datastructures import State
 from starlette.requests import ClientDisconnect, Request
@@ -81,7 +82,6 @@ class Application:
     def __init__(self, emulator: Emulator) -> None:
         self.state = State({"emulator": emulator})
         self._emulator = emulator
-        self._headers = ServiceHeaders(emulator.config)
         self.management = Router("resource manager")
         for resource in (workspaces, computes, assets, uploads, jobs, endpoints, schedules):
             resource.register(self.management)
@@ -106,6 +106,10 @@ class Application:
         self.vaults = key_vault.vault_router()
         self.control = Router("control")
         control.register(self.control)
+
+    @cached_property
+    def _headers(self) -> ServiceHeaders:
+        return ServiceHeaders(self._emulator.config)
 
     def operation_name(self, scope: Scope) -> str | None:
         """The name of what a request asks for; None for the control API, which is not logged."""

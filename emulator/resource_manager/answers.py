@@ -8,6 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from emulator.compute.control_flow import CONTROL_TYPES
 from emulator.http import emulator_of
 from emulator.store import Resource
 
@@ -232,13 +233,19 @@ def _job(given: Properties) -> dict[str, Any]:
         if isinstance(job.get(part), dict):
             job[part] = _each(job[part], fields)
     if kind == "pipeline":
-        job["jobs"] = _each(job["jobs"] or {}, _NODE)
+        nodes = job["jobs"] or {}
+        working = {k: node for k, node in nodes.items() if _type(node) not in CONTROL_TYPES}
+        job["jobs"] = {**nodes, **_each(working, _NODE)}
     else:
         job["resources"] = {**_JOB_RESOURCES, **_given(job.get("resources"))}
     for part, fields in _WRAPPED.items():
         if isinstance(job.get(part), dict):
             job[part] = {**fields, **job[part]}
     return job
+
+
+def _type(node: Any) -> Any:
+    return node.get("type") if isinstance(node, dict) else None
 
 
 def _each(items: Mapping[str, Any], fields: Properties) -> dict[str, Any]:

@@ -101,12 +101,17 @@ def test_a_pipelines_outputs_have_the_addresses_that_were_asked_for(tmp_path: Pa
         answer = await client.put(f"{url}/p", json=body)
         await place.until("p")
         for job in (answer.json(), (await client.get(f"{url}/p")).json()):
-            assert job["properties"]["outputs"] == {
+            outputs = job["properties"]["outputs"]
+            assert {name: known(output) for name, output in outputs.items()} == {
                 "model": {"jobOutputType": "mlflow_model", "mode": "Upload"},
                 "own": {"jobOutputType": "uri_folder", "uri": mine, "mode": "ReadWriteMount"},
             }
 
     on_the_wire(tmp_path, scenario)
+
+
+def known(output: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in output.items() if value is not None}
 
 
 def test_the_same_put_twice_is_one_run(tmp_path: Path) -> None:
