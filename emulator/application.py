@@ -52,6 +52,7 @@ from emulator.resource_manager import (
     schedules,
     storage_accounts,
     template_deployments,
+    template_validation,
     uploads,
     user_identities,
     workspace_network,
@@ -90,6 +91,7 @@ class Application:
             part.register(self.management)
         for other in (storage_accounts, key_vaults, user_identities, role_assignments, dependents):
             other.register(self.management)
+        template_validation.register(self.management)
         managed_networks.register(self.management)
         for part in (deployment_skus, provider_operations, workspace_network, workspace_quotas):
             part.register(self.management)

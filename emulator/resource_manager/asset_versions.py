@@ -94,24 +94,8 @@ def put_version(
 
     `old` is the version that the place has already, if it is not in the store.
     """
-    _check_names(name, version)
-    properties = properties_of(body, *_TEXTS)
-    store = place.emulator.store
-    if kind is COMPONENTS and name == ANONYMOUS:
-        found = store.get(place.key(kind.collection, name, version))
-        version = version if found else _own_version(place, version)
-    key = place.key(kind.collection, name, version)
-    kind.complete(place, name, version, properties)
-    for field in ("tags", "properties"):
-        properties[field] = _texts(properties.get(field), field)
-    properties.setdefault("description", None)
-    properties["isAnonymous"] = bool(properties.get("isAnonymous"))
-    properties["isArchived"] = bool(properties.get("isArchived"))
-    if kind is not DATA:
-        properties["provisioningState"] = "Succeeded"
-    old = store.get(key) or old
-    if old:
-        kind.check(kind, place, name, version, old["properties"], properties)
+    version, properties, old = _checked(place, kind, name, version, body, old)
+    store, key = place.emulator.store, place.key(kind.collection, name, version)
     resource = _envelope(place, kind, name, version, properties)
     if old:
         resource["systemData"]["createdAt"] = old["systemData"]["createdAt"]
@@ -122,6 +106,40 @@ def put_version(
     anonymous = kind is COMPONENTS and properties["isAnonymous"]
     updated = 201 if anonymous else kind.update_status
     return resource, updated if old else 201
+
+
+def check_version(place: Place, kind: Kind, name: str, version: str, body: dict[str, Any]) -> None:
+    """Raise what `put_version` would raise; change nothing."""
+    _checked(place, kind, name, version, body)
+
+
+def _checked(
+    place: Place,
+    kind: Kind,
+    name: str,
+    version: str,
+    body: dict[str, Any],
+    old: Resource | None = None,
+) -> tuple[str, Properties, Resource | None]:
+    """The version's own name, its properties as they are kept, and what it is now, if it is."""
+    _check_names(name, version)
+    properties = properties_of(body, *_TEXTS)
+    store = place.emulator.store
+    if kind is COMPONENTS and name == ANONYMOUS:
+        found = store.get(place.key(kind.collection, name, version))
+        version = version if found else _own_version(place, version)
+    kind.complete(place, name, version, properties)
+    for field in ("tags", "properties"):
+        properties[field] = _texts(properties.get(field), field)
+    properties.setdefault("description", None)
+    properties["isAnonymous"] = bool(properties.get("isAnonymous"))
+    properties["isArchived"] = bool(properties.get("isArchived"))
+    if kind is not DATA:
+        properties["provisioningState"] = "Succeeded"
+    old = store.get(place.key(kind.collection, name, version)) or old
+    if old:
+        kind.check(kind, place, name, version, old["properties"], properties)
+    return version, properties, old
 
 
 def delete_version(place: Place, kind: Kind, name: str, version: str) -> bool:

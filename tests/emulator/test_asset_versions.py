@@ -197,6 +197,24 @@ def test_a_curated_environment_is_one_of_the_system_registry(
     assert registered in (tmp_path / "here" / "component_spec.yaml").read_text()
 
 
+def test_a_component_is_checked_without_being_made(
+    ml_client: "MLClient",
+) -> None:
+    components = ml_client.components
+    checked = components.validate(
+        component("checked", version="1"), raise_on_failure=False, skip_remote_validation=False
+    )
+    assert checked.passed, checked.error_messages
+    with pytest.raises(ResourceNotFoundError):
+        components.get("checked", version="1")
+    components.create_or_update(component("checked", version="1"))
+    changed = component("checked", "echo ${{inputs.count}} changed", version="1")
+    with pytest.raises(HttpResponseError, match='field "command" is immutable') as refused:
+        components.validate(changed, raise_on_failure=False, skip_remote_validation=False)
+    assert refused.value.status_code == 400
+    assert components.get("checked", version="1").command == "echo ${{inputs.count}}"
+
+
 def test_a_component_is_downloaded_with_its_code(
     ml_client: "MLClient", code: Path, tmp_path: Path
 ) -> None:
