@@ -1,5 +1,6 @@
-"""Nodes that direct others: which nodes run at all (`if_else`), and how often (`do_while`)."""
+"""Nodes that direct others: whether they run (if_else), and how often (do_while, parallel_for)."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 from emulator.compute.scope import user_error
 from emulator.compute.values import literal_text
 
-CONTROL_TYPES = frozenset({"if_else", "do_while"})
+CONTROL_TYPES = frozenset({"if_else", "do_while", "parallel_for"})
 MOST_ITERATIONS = 1000
 
 _PORT = re.compile(r"\$\{\{\s*parent\.jobs\.([\w-]+)\.(?:inputs|outputs)\.([\w.-]+)\s*\}\}")
@@ -36,25 +37,45 @@ class Loop:
     most: int
 
 
+@dataclass(frozen=True)
+class Each:
+    """A node that runs once for each of some items, all at the same time."""
+
+    name: str
+    body: str
+    items: str
+    """JSON, or a binding to a text that is."""
+    node: Mapping[str, Any]
+
+
 class Flow:
     """The nodes of one pipeline, and what directs them. Raises AzureError 400 for what cannot."""
 
     def __init__(self, jobs: Mapping[str, Any]) -> None:
         self.nodes: dict[str, Mapping[str, Any]] = {}
         self._branches: dict[str, list[Branch]] = {}
+        self._bodies: dict[str, str] = {}
         self._loops: dict[str, Loop] = {}
+        self._each: dict[str, Each] = {}
         control: dict[str, Mapping[str, Any]] = {}
         for name, node in jobs.items():
             if not isinstance(node, Mapping):
                 raise user_error(f"Job {name} of the pipeline must be an object.")
             (control if node.get("type") in CONTROL_TYPES else self.nodes)[name] = node
         for name, node in control.items():
-            if node["type"] == "if_else":
-                self._add_branches(name, node)
-            else:
+            if node["type"] == "parallel_for":
+                body = self._target(name, "body", node.get("body"))
+                self._each[body] = Each(name, body, _items(name, node.get("items")), node)
+            elif node["type"] == "do_while":
                 loop = self._loop(name, node)
                 self._loops[loop.body] = loop
-        self._bodies = {loop.name: loop.body for loop in self._loops.values()}
+        if twice := sorted(self._loops.keys() & self._each.keys()):
+            raise user_error(f"Job {twice[0]} is the body of more than one loop.")
+        repeated: list[Loop | Each] = [*self._loops.values(), *self._each.values()]
+        self._bodies = {loop.name: loop.body for loop in repeated}
+        for name, node in control.items():
+            if node["type"] == "if_else":
+                self._add_branches(name, node)
 
     def branches(self, node: str) -> list[Branch]:
         """The conditions under which a node runs; all of them must hold."""
@@ -63,6 +84,10 @@ class Flow:
     def loop(self, node: str) -> Loop | None:
         """The loop whose body a node is."""
         return self._loops.get(node)
+
+    def each(self, node: str) -> Each | None:
+        """The parallel_for whose body a node is."""
+        return self._each.get(node)
 
     def loops_of(self, body: str) -> list[str]:
         """The names under which other nodes may refer to a body's outputs, besides its own."""
@@ -73,8 +98,10 @@ class Flow:
         return self._bodies.get(name, name)
 
     def conditions_text(self, node: str) -> list[str]:
-        """The conditions of others, as written, that are read before a node can start."""
-        return [branch.condition for branch in self.branches(node)]
+        """What of others, as written, is read before a node can start: conditions and items."""
+        each = self.each(node)
+        items = [each.items] if each else []
+        return [*(branch.condition for branch in self.branches(node)), *items]
 
     def _add_branches(self, name: str, node: Mapping[str, Any]) -> None:
         condition = _condition(name, node)
@@ -107,12 +134,12 @@ class Flow:
 
     def _target(self, name: str, what: str, reference: Any) -> str:
         match = _BLOCK.fullmatch(str(reference or "").strip())
-        if match is None or match[1] not in self.nodes:
+        if match is None or (target := self.node_behind(match[1])) not in self.nodes:
             raise user_error(
                 f"The {what} of job {name} must name another job of the pipeline as "
                 f"${{{{parent.jobs.<name>}}}}, not {reference or 'nothing'}."
             )
-        return match[1]
+        return target
 
 
 def next_inputs(loop: Loop, given: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -126,6 +153,12 @@ def next_inputs(loop: Loop, given: Mapping[str, Any] | None) -> dict[str, Any]:
             {"mode": mode} if mode else {}
         )
     return inputs
+
+
+def _items(name: str, items: Any) -> str:
+    if items is None:
+        raise user_error(f"Job {name} of type parallel_for has no items.")
+    return items if isinstance(items, str) else json.dumps(items)
 
 
 def _condition(name: str, node: Mapping[str, Any]) -> str:

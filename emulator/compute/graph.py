@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.compute.commands import check_references, read_command
 from emulator.compute.components import Component, find_component
-from emulator.compute.control_flow import CONTROL_TYPES, Branch, Flow, Loop, next_inputs
+from emulator.compute.control_flow import CONTROL_TYPES, Branch, Each, Flow, Loop, next_inputs
 from emulator.compute.data_imports import import_component
+from emulator.compute.fan_out import gathered_type, gathering, read_items
 from emulator.compute.order import node_order
 from emulator.compute.output_targets import job_outputs, node_outputs, output_bindings
 from emulator.compute.parallel import read_parallel
 from emulator.compute.plan import ROOT, Condition, Group, Plan, Step, Target
 from emulator.compute.scope import Scope, component_inputs, job_inputs, user_error
+from emulator.compute.settings import compute_name, flag, settings, short_name
 from emulator.compute.values import (
     Literal,
     RawInput,
@@ -54,7 +56,7 @@ def _command_plan(properties: Mapping[str, Any]) -> Plan:
     outputs = job_outputs(properties.get("outputs"))
     command = read_command(Scope({}), properties, {}, properties.get("codeId"))
     check_references("the job", command.text, inputs, outputs, declared=False)
-    compute = _compute_name(literal_text(properties.get("computeId") or ""))
+    compute = compute_name(literal_text(properties.get("computeId") or ""))
     step = Step(ROOT, "", ROOT, command, compute, inputs, outputs, properties.get("componentId"))
     return Plan(False, {ROOT: step}, outputs=outputs)
 
@@ -67,17 +69,17 @@ class _Flattening:
     ) -> None:
         self._emulator = emulator
         self._workspace = workspace or emulator.config.workspace_path
-        settings = _settings(properties)
+        given = settings(properties)
         self.plan = Plan(
             True,
             outputs=job_outputs(properties.get("outputs")),
-            continue_on_failure=_flag(settings.get("continue_on_step_failure"), True),
-            datastore=_short_name(settings.get("default_datastore")) or "workspaceblobstore",
-            force_rerun=_flag(settings.get("force_rerun"), False),
+            continue_on_failure=flag(given.get("continue_on_step_failure"), True),
+            datastore=short_name(given.get("default_datastore")) or "workspaceblobstore",
+            force_rerun=flag(given.get("force_rerun"), False),
         )
         scope = Scope(
             {name: item.value for name, item in job_inputs(properties.get("inputs")).items()},
-            default_compute=settings.get("default_compute") or properties.get("computeId"),
+            default_compute=given.get("default_compute") or properties.get("computeId"),
         )
         jobs = properties.get("jobs") or {}
         if reference := properties.get("componentId"):
@@ -115,24 +117,40 @@ class _Flattening:
             node = jobs[name]
             at = f"{key}/{name}" if key else name
             self._limit(at, name, flow.branches(name), scope)
+            if each := flow.each(name):
+                outputs = self._fan_out(each, at, key, node, scope, targets)
+                scope.produced[each.name] = outputs
+                self._bind(each.name, each.node, outputs, targets, produced)
+                continue
             outputs = self._node(at, key, name, node, scope, targets)
             if loop := flow.loop(name):
                 outputs = self._repeat(loop, at, key, node, scope, targets, outputs)
             for known in (name, *flow.loops_of(name)):
                 scope.produced[known] = outputs
-            for own, parent in output_bindings(name, node).items():
-                if parent not in targets:
-                    raise user_error(
-                        f"Output {own} of job {name} is bound to parent.outputs.{parent}, "
-                        "which does not exist."
-                    )
-                if own not in outputs:
-                    raise user_error(
-                        f"No job inside of {name} writes its output {own}, which "
-                        f"parent.outputs.{parent} is bound to."
-                    )
-                produced[parent] = _either(produced.get(parent), outputs[own])
+            self._bind(name, node, outputs, targets, produced)
         return produced
+
+    @staticmethod
+    def _bind(
+        name: str,
+        node: Mapping[str, Any],
+        outputs: Mapping[str, StepOutput],
+        targets: Mapping[str, Target],
+        produced: dict[str, StepOutput],
+    ) -> None:
+        """Note in `produced` which of the pipeline's own outputs a node's outputs are."""
+        for own, parent in output_bindings(name, node).items():
+            if parent not in targets:
+                raise user_error(
+                    f"Output {own} of job {name} is bound to parent.outputs.{parent}, "
+                    "which does not exist."
+                )
+            if own not in outputs:
+                raise user_error(
+                    f"No job inside of {name} writes its output {own}, which "
+                    f"parent.outputs.{parent} is bound to."
+                )
+            produced[parent] = _either(produced.get(parent), outputs[own])
 
     def _limit(self, key: str, name: str, branches: list[Branch], scope: Scope) -> None:
         """Have a node run only where its conditions hold."""
@@ -170,6 +188,38 @@ class _Flattening:
             outputs = {name: _either(outputs.get(name), item) for name, item in newest.items()}
         return outputs
 
+    def _fan_out(
+        self,
+        each: Each,
+        key: str,
+        parent: str,
+        node: Mapping[str, Any],
+        scope: Scope,
+        targets: Mapping[str, Target],
+    ) -> dict[str, StepOutput]:
+        """Bind a body once for each item; gives what the step after them gathers."""
+        items = scope.text(each.items)
+        own = self.plan.conditions.pop(key, [])
+        written: dict[str, dict[str, StepOutput]] = {}
+        for label, given in read_items(each.name, items or "[]").items():
+            at = f"{key}.{label}"
+            self.plan.conditions[at] = list(own)
+            inputs = {**(node.get("inputs") or {}), **given}
+            one = {**node, "inputs": inputs}
+            written[label] = self._node(at, parent, each.body, one, scope, targets)
+        declared = self._component(each.body, node, scope).outputs
+        types = {
+            name: str(port.get("type", "uri_folder")).lower() for name, port in declared.items()
+        }
+        command, ports = gathering(types, written)
+        at = f"{parent}/{each.name}" if parent else each.name
+        spec = {"outputs": {name: {"type": gathered_type(kind)} for name, kind in types.items()}}
+        outputs = node_outputs(at, each.name, each.node, Component("", spec, None, None), targets)
+        self.plan.conditions[at] = list(own)
+        compute = compute_name(scope.text(scope.default_compute) or "")
+        self.plan.steps[at] = Step(at, each.name, parent, command, compute, ports, outputs)
+        return {name: StepOutput(at, name, target.type) for name, target in outputs.items()}
+
     def _node(
         self,
         key: str,
@@ -198,11 +248,11 @@ class _Flattening:
                 name,
                 parent,
                 command,
-                _compute_name(scope.text(compute) or ""),
+                compute_name(scope.text(compute) or ""),
                 inputs,
                 outputs,
                 component.id,
-                _flag(component.spec.get("is_deterministic"), True),
+                flag(component.spec.get("is_deterministic"), True),
                 component.name,
             )
             return {own: StepOutput(key, own, target.type) for own, target in outputs.items()}
@@ -248,22 +298,3 @@ def _unsupported(name: str, kind: object) -> AzureError:
         f"Job {name} of the pipeline is of type {kind}. The local Azure ML runs nodes of type "
         f"{', '.join(sorted(NODE_TYPES | CONTROL_TYPES))}.",
     )
-
-
-def _settings(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(properties.get("settings") or {})
-
-
-def _flag(value: Any, default: bool) -> bool:
-    return default if value is None else str(value).lower() == "true"
-
-
-def _short_name(reference: Any) -> str | None:
-    """The last part of an ARM id or of `azureml:name`."""
-    if not reference:
-        return None
-    return str(reference).rstrip("/").rpartition("/")[2].removeprefix("azureml:")
-
-
-def _compute_name(reference: str) -> str:
-    return _short_name(reference) or "serverless"

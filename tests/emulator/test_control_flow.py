@@ -1,6 +1,7 @@
 """Nodes that run under conditions, and again and again; jobs that are a component."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,18 @@ TELL = """
  inputs: {number: {type: integer}, trace: {type: uri_folder}},
  command: 'echo ${{inputs.number}}; cat ${{inputs.trace}}/t'}
 """
+SAY = """
+{name: say, version: 1, type: command, environment: 'azureml:any:1',
+ inputs: {word: {type: string}}, command: "echo '${{inputs.word}}'"}
+"""
+SHOW = """
+name: show
+version: 1
+type: command
+environment: azureml:any:1
+inputs: {table: {type: mltable, mode: eval_mount}}
+command: cd ${{inputs.table}}; for d in *; do echo $d; cat $d/text.txt; echo; done
+"""
 DECIDED = "${{parent.jobs.decide.outputs.chosen}}"
 
 
@@ -64,7 +77,7 @@ def if_else(condition: object, **blocks: Any) -> dict[str, Any]:
 
 def components(place: Workplace) -> None:
     two_steps(place)
-    for spec in (DECIDE, COUNT_DOWN, INNER, TELL):
+    for spec in (DECIDE, COUNT_DOWN, INNER, TELL, SAY, SHOW):
         place.component(spec)
 
 
@@ -151,6 +164,38 @@ def test_a_loop_ends_with_its_last_iteration(tmp_path: Path) -> None:
     assert run["made"] == ["body", "body"]
 
 
+@pytest.mark.parametrize("dsl", [True, False])
+def test_a_body_runs_for_each_item_and_its_outputs_are_gathered(tmp_path: Path, dsl: bool) -> None:
+    items = {"a": {"text": "one"}, "b": {"text": "two"}} if dsl else [{"text": "x"}, {"text": "y"}]
+    each = {"type": "parallel_for", "body": block("body"), "items": json.dumps(items)}
+    jobs = {
+        "each": each,
+        "body": node("write"),
+        "all": node("show", table="${{parent.jobs.each.outputs.folder}}"),
+    }
+    run = ended(tmp_path, pipeline_job(jobs))
+    assert run["status"] == "Completed", run["error"]
+    assert sorted(run["made"]) == ["all", "body", "body", "each"]
+    places = ("a", "b") if dsl else ("0", "1")
+    texts = [item["text"] for item in (items.values() if isinstance(items, dict) else items)]
+    assert run["logs"]["all"].split() == [
+        part for place, text in zip(places, texts, strict=True) for part in (place, text)
+    ]
+
+
+def test_plain_values_of_all_iterations_are_one_text(tmp_path: Path) -> None:
+    items = "${{parent.inputs.words}}"
+    words = {"jobInputType": "literal", "value": '[{"word": "True"}, {"word": "False"}]'}
+    jobs = {
+        "each": {"type": "parallel_for", "body": block("body"), "items": items},
+        "body": node("decide"),
+        "all": node("say", word="${{parent.jobs.each.outputs.chosen}}"),
+    }
+    run = ended(tmp_path, pipeline_job(jobs, inputs={"words": words}))
+    assert run["status"] == "Completed", run["error"]
+    assert run["logs"]["all"].split() == ['["True",', '"False"]']
+
+
 @pytest.mark.parametrize(
     ("control", "why"),
     [
@@ -159,6 +204,12 @@ def test_a_loop_ends_with_its_last_iteration(tmp_path: Path) -> None:
         (if_else(None, true_block=block("yes")), "has no condition"),
         (if_else("${{parent.jobs.yes.outputs.x}}", true_block=block("no")), "does not exist"),
         (if_else(DECIDED, true_block=block("decide")), "cycle"),
+        ({"type": "parallel_for", "body": block("yes"), "items": "[1]"}, "of objects"),
+        ({"type": "parallel_for", "body": block("yes")}, "has no items"),
+        (
+            {"type": "parallel_for", "body": block("yes"), "items": DECIDED},
+            "a plain value is needed",
+        ),
         ({"type": "do_while", "body": "yes", "condition": True}, "must name another job"),
         (
             {
