@@ -73,6 +73,8 @@ def _complete_component(place: Place, name: str, version: str, p: Properties) ->
     if not isinstance(spec, dict):
         raise AzureError(400, "UserError", "componentSpec must be an object.")
     component_specs.normalise(spec, name, version)
+    if spec["type"] == "pipeline":
+        component_specs.inherit_outputs(spec, place.emulator.store.get)
 
 
 def _check_content(

@@ -1,9 +1,11 @@
 """The specs of components as the service keeps and answers them."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from emulator.http import AzureError
+from emulator.store import Resource
 
 Spec = dict[str, Any]
 
@@ -17,7 +19,8 @@ _CHANGEABLE = frozenset(
 _SCHEMA = "https://azuremlschemas.azureedge.net/latest/{type}Component.schema.json"
 _CURATED = re.compile(r"(?:azureml:)?(AzureML-[\w.-]+):([\w.-]+)")
 """The service's own environments by their short names."""
-_TEXTS = ("optional", "default", "min", "max")
+_TEXTS = ("optional", "default", "min", "max", "early_available")
+_PARENT_OUTPUT = re.compile(r"\$\{\{\s*parent\.outputs\.([\w.-]+)\s*\}\}")
 
 
 def normalise(spec: Spec, name: str, version: str) -> None:
@@ -59,6 +62,24 @@ def normalise(spec: Spec, name: str, version: str) -> None:
         spec["resources"]["instance_count"] = _text(spec["resources"]["instance_count"])
 
 
+def inherit_outputs(spec: Spec, find: Callable[[str], Resource | None]) -> None:
+    """Have a pipeline component's outputs be early available where the step's behind them are.
+
+    `find` gives a component's version by its id.
+    """
+    own = _section(spec, "outputs")
+    for node in _section(spec, "jobs").values():
+        bound = _section(node, "outputs")
+        inner = find(str(node.get("componentId"))) if bound else None
+        behind = _section(_section(_section(inner, "properties"), "componentSpec"), "outputs")
+        for name, raw in bound.items():
+            early = _section(behind, name).get("early_available")
+            text = raw.get("value") if isinstance(raw, dict) else raw
+            match = _PARENT_OUTPUT.fullmatch(str(text))
+            if early and match and isinstance(declared := own.get(match[1]), dict):
+                declared["early_available"] = early
+
+
 def changed_field(old: Spec, new: Spec) -> str | None:
     """The first field that differs and may not; None when the specs say the same."""
     fields = [key for key in (*old, *new) if key not in _CHANGEABLE]
@@ -71,6 +92,12 @@ def _environment(reference: Any) -> Any:
     if short is None:
         return reference
     return f"azureml://registries/azureml/environments/{short[1]}/versions/{short[2]}"
+
+
+def _section(of: Any, name: str) -> Spec:
+    """An object inside of another; an empty one where there is none."""
+    found = of.get(name) if isinstance(of, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _declarations(spec: Spec, ports: str) -> list[Spec]:

@@ -166,6 +166,32 @@ def test_where_a_component_was_written_is_no_part_of_it(ml_client: "MLClient") -
     assert ml_client.components.create_or_update(again).version == "1"
 
 
+def test_a_pipelines_output_is_early_available_where_the_steps_is(ml_client: "MLClient") -> None:
+    from azure.ai.ml import Output, dsl
+    from azure.ai.ml import command as command_of
+    from azure.ai.ml.entities import Environment
+
+    step: Any = command_of(
+        name="early",
+        command="echo True > ${{outputs.go}}; echo 1 > ${{outputs.count}}",
+        environment=Environment(name="component-env", version="1", image="example.test/image"),
+        outputs={
+            "go": Output(type="boolean", early_available=True),
+            "count": Output(type="integer"),
+        },
+    ).component
+
+    def early_pipeline() -> Any:
+        return dict(step().outputs)
+
+    pipeline: Any = dsl.pipeline
+    whole = pipeline()(early_pipeline)().component
+    whole.name, whole.version = "early_pipeline", "1"
+    kept = ml_client.components.create_or_update(whole)._to_dict()["outputs"]
+    assert kept["go"] == {"type": "boolean", "early_available": True}
+    assert "early_available" not in kept["count"]
+
+
 def test_a_spark_components_data_has_no_mode(ml_client: "MLClient", tmp_path: Path) -> None:
     from azure.ai.ml import load_component
 
