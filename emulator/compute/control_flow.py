@@ -61,7 +61,7 @@ class Flow:
         for name, node in jobs.items():
             if not isinstance(node, Mapping):
                 raise user_error(f"Job {name} of the pipeline must be an object.")
-            (control if node.get("type") in CONTROL_TYPES else self.nodes)[name] = node
+            (control if str(node.get("type")) in CONTROL_TYPES else self.nodes)[name] = node
         for name, node in control.items():
             if node["type"] == "parallel_for":
                 body = self._target(name, "body", node.get("body"))
@@ -121,10 +121,10 @@ class Flow:
             condition = f"${{{{parent.jobs.{body}.outputs.{condition}}}}}"
         mapping = [
             (_port(name, body, output), _port(name, body, given))
-            for output, inputs in (node.get("mapping") or {}).items()
+            for output, inputs in _object(name, "mapping", node).items()
             for given in _listed(inputs)
         ]
-        most = (node.get("limits") or {}).get("max_iteration_count") or MOST_ITERATIONS
+        most = _object(name, "limits", node).get("max_iteration_count") or MOST_ITERATIONS
         if not str(most).isdecimal() or not 1 <= int(most) <= MOST_ITERATIONS:
             raise user_error(
                 f"The max_iteration_count of job {name} is {most}; it must be 1 to "
@@ -153,6 +153,14 @@ def next_inputs(loop: Loop, given: Mapping[str, Any] | None) -> dict[str, Any]:
             {"mode": mode} if mode else {}
         )
     return inputs
+
+
+def _object(name: str, what: str, node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A section of a node, which may be left out."""
+    found = node.get(what) or {}
+    if not isinstance(found, Mapping):
+        raise user_error(f"The {what} of job {name} must be an object.")
+    return found
 
 
 def _items(name: str, items: Any) -> str:

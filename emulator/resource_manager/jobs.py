@@ -153,7 +153,7 @@ def _completed(properties: Mapping[str, Any], name: str) -> dict[str, Any]:
         )
     settings = given.get("settings") or {}
     jobs = {
-        key: node if node.get("type") in CONTROL_TYPES else {"name": key, **node}
+        key: node if str(node.get("type")) in CONTROL_TYPES else {"name": key, **node}
         for key, node in (given.get("jobs") or {}).items()
     }
     return (

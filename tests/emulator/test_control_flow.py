@@ -204,6 +204,10 @@ def test_plain_values_of_all_iterations_are_one_text(tmp_path: Path) -> None:
         (if_else(None, true_block=block("yes")), "has no condition"),
         (if_else("${{parent.jobs.yes.outputs.x}}", true_block=block("no")), "does not exist"),
         (if_else(DECIDED, true_block=block("decide")), "cycle"),
+        (
+            {"type": "do_while", "body": block("yes"), "condition": True, "limits": [3]},
+            "limits of job choice must be an object",
+        ),
         ({"type": "parallel_for", "body": block("yes"), "items": "[1]"}, "of objects"),
         ({"type": "parallel_for", "body": block("yes")}, "has no items"),
         (
