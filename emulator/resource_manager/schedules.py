@@ -214,5 +214,6 @@ def _schedule(request: Request) -> Resource:
     name = request.path_params["name"]
     schedule = emulator_of(request).store.get(f"{workspace_path(request)}/schedules/{name}")
     if schedule is None:
-        raise AzureError(404, "UserError", f"Resource Trigger {name} not found")
+        message = f"Resource Trigger {name} not found"
+        raise AzureError(404, "UserError", message, inner=("NotFound",))
     return schedule

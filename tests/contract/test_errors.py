@@ -7,7 +7,7 @@ import pytest
 
 from tests.contract.created import Created
 from tests.contract.plan import CLUSTER_SIZE
-from tests.contract.service import MANAGEMENT, Service
+from tests.contract.service import MANAGEMENT, Service, inner_codes
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,25 @@ def test_the_shape_of_an_error(service: Service, created: Created, path: str) ->
     assert set(facts["Correlation"]) == {"operation", "request"}
     assert re.match(r"\d{4}-\d\d-\d\dT", facts["Time"])
     assert {"Environment", "Location"} <= set(facts)
+
+
+@pytest.mark.parametrize(
+    ("path", "codes"),
+    [
+        ("/datastores/{}", ["NotFoundError"]),
+        ("/components/{}", ["NotFound", "ComponentNotFound"]),
+        ("/environments/{}", ["NotFoundError"]),
+        ("/jobs/{}", ["NotFound", "JobNotFound"]),
+        ("/schedules/{}", ["NotFound"]),
+    ],
+)
+def test_what_is_missing_is_told_by_narrower_codes(
+    service: Service, created: Created, path: str, codes: list[str]
+) -> None:
+    answer = service.send("GET", path.format(created.name("none", "_")))
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "UserError"
+    assert inner_codes(answer) == codes
 
 
 def test_the_headers_of_an_error(service: Service, created: Created) -> None:

@@ -176,6 +176,19 @@ def made(service: Service) -> Iterator[None]:
     service.finish(service.send("DELETE", "/onlineEndpoints/answered"), 60)
 
 
+def test_what_is_put_again_is_not_new_but_for_some(made: None, service: Service) -> None:
+    """The service answers 201 to each PUT of an environment or a schedule."""
+    always_new = ("environments", "schedules")
+    for path, properties in bodies(service.target.path).items():
+        if "/deployments/" in path:  # it may be under way still
+            continue
+        answer = service.send("PUT", f"/{path}", {"location": "eastus", "properties": properties})
+        expected = 201 if path.startswith(always_new) else 200
+        assert answer.status_code == expected, f"{path}: {answer.text}"
+        if "azure-asyncoperation" in answer.headers:
+            service.finish(answer, 30)
+
+
 def missing(found: Any, names: str) -> list[str]:
     return sorted(set(names.split()) - set(found))
 
