@@ -20,6 +20,8 @@ _KINDS = {"GET": "reads", "HEAD": "reads", "DELETE": "deletes"}
 
 Pairs = list[tuple[bytes, bytes]]
 
+_JSON = (b"content-type", b"application/json")
+
 
 class Allowance:
     """What is left of the hour's requests, by subscription and kind.
@@ -74,8 +76,11 @@ class ServiceHeaders:
         if host_of(request.scope) == self._manager:
             pairs += self._of_manager
             pairs += self._managers_own(request, response.status_code)
-        said = {name for name, _ in response.raw_headers}
-        response.raw_headers += [pair for pair in pairs if pair[0] not in said]
+        own = response.raw_headers
+        if _JSON in own:
+            own[own.index(_JSON)] = (_JSON[0], _JSON[1] + b"; charset=utf-8")
+        said = {name for name, _ in own}
+        own += [pair for pair in pairs if pair[0] not in said]
 
     def _managers_own(self, request: Request, status: int) -> Pairs:
         correlation = request.headers.get("x-ms-correlation-request-id")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from emulator.resource_manager import component_specs
+
 if TYPE_CHECKING:
     from emulator.registry import Asset, Registry
 
@@ -76,10 +78,7 @@ def _model(asset: "Asset", registry: "Registry") -> dict[str, Any]:
 def _component(asset: "Asset", registry: "Registry") -> dict[str, Any]:
     spec = copy.deepcopy(dict(asset.spec))
     spec.pop("code", None)
-    for port in (*spec.get("inputs", {}).values(), *spec.get("outputs", {}).values()):
-        port.update({k: str(port[k]) for k in ("optional", "default", "min", "max") if k in port})
-    if "is_deterministic" in spec:
-        spec["is_deterministic"] = str(spec["is_deterministic"])
+    component_specs.normalise(spec, asset.name, asset.version)
     for step in spec.get("jobs", {}).values():
         _, name, version = step["component"].split(":")
         step["component"] = registry.asset("components", name, version).id

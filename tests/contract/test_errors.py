@@ -48,7 +48,7 @@ def test_what_is_missing_is_told_by_narrower_codes(
 def test_the_headers_of_an_error(service: Service, created: Created) -> None:
     answer = service.send("GET", f"/jobs/{created.name('none')}")
     assert answer.headers["x-ms-response-type"] == "error"
-    assert answer.headers["content-type"].startswith("application/json")
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["strict-transport-security"]
     assert answer.headers["x-ms-correlation-request-id"]

@@ -261,3 +261,13 @@ def test_registry_assets_have_them_too(service: Service) -> None:
     )["value"]
     assert missing(versions[0]["properties"], KEYS["models/answered/versions/1"]) == []
     assert "originAssetId" in versions[0]["properties"]
+
+
+def test_a_registry_s_component_is_written_as_a_workspace_s(service: Service) -> None:
+    version = "2021-10-01-dataplanepreview"
+    address = f"{REGISTRY}/azureml/components/chat_completion_finetune/versions"
+    (component, *_) = ok(service.send("GET", address, version=version))["value"]
+    spec = component["properties"]["componentSpec"]
+    written = "$schema display_name is_deterministic name resources type version"
+    assert missing(spec, written) == []
+    assert {port["optional"] for port in spec["inputs"].values()} == {"False", "True"}
