@@ -219,6 +219,7 @@ def test_whatever_is_asked_is_answered(
             return quote(text, safe="")
 
         path = re.sub(r"\{(\w+)(?::path)?\}", segment, template)
+        path = path if path.startswith("/") else f"/{path}"  # a scope begins with one
         body = None
         if method in ("PUT", "POST", "PATCH"):
             body = data.draw(_broken(SEEDS[name]) if name in SEEDS else _JSON)
