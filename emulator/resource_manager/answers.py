@@ -88,6 +88,11 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
         "tags": {},
         "properties": {},
     },
+    "batchEndpoints": {**_nulls("description defaults swaggerUri"), "properties": {}},
+    "batchEndpoints/deployments": _nulls(
+        "codeConfiguration compute deploymentConfiguration description environmentId model "
+        "outputFileName"
+    ),
     "onlineEndpoints": {
         **_nulls("description compute"),
         "traffic": {},
@@ -114,6 +119,8 @@ _DETAILS: dict[str, dict[str, Any]] = {
 
 _BESIDE = {
     "computes": _nulls("identity sku"),
+    "batchEndpoints": _nulls("sku"),
+    "batchEndpoints/deployments": _nulls("identity sku"),
     "onlineEndpoints": _nulls("sku"),
     "onlineEndpoints/deployments": _nulls("identity"),
 }
@@ -148,6 +155,7 @@ _JOB_RESOURCES = {
     "instanceCount": 1,
     "shmSize": "2g",
 }
+_DEPLOYMENT_RESOURCES = _nulls("instanceType locations maxInstanceCount properties")
 _WRAPPED = {"limits": _nulls("timeout"), "queueSettings": _nulls("priority")}
 
 _OF_VERSION: dict[tuple[str, str], dict[str, Any]] = {
@@ -210,6 +218,8 @@ def complete(resource: Resource, version: str = "") -> Resource:
         properties["action"] = _action(properties.get("action") or {})
     elif kind == "data/versions" and given.get("dataType") == "mltable":
         properties.setdefault("referencedUris", None)
+    elif kind == "batchEndpoints/deployments":
+        properties["resources"] = {**_DEPLOYMENT_RESOURCES, **(given.get("resources") or {})}
     elif kind == "onlineEndpoints/deployments":
         for name in ("livenessProbe", "readinessProbe", "requestSettings"):
             usual = _PROPERTIES[kind][name]

@@ -76,8 +76,10 @@ def component_of(properties: dict[str, Any]) -> str | None:
 
 def _endpoint(request: Request) -> Resource:
     name = request.path_params["endpoint"]
-    path = f"{workspace_path(request)}/batchEndpoints/{name}"
-    return found(emulator_of(request).store, path, f"Batch endpoint '{name}'")
+    endpoint = emulator_of(request).store.get(f"{workspace_path(request)}/batchEndpoints/{name}")
+    if endpoint is None:
+        raise endpoint_names.missing(name, request.path_params["workspace"])
+    return endpoint
 
 
 def _path(request: Request) -> str:

@@ -11,7 +11,6 @@ from emulator.resource_manager.answers import answer
 from emulator.resource_manager.changes import Changes, set_state, settle
 from emulator.resource_manager.resources import (
     envelope,
-    found,
     listing,
     properties_of,
     workspace_path,
@@ -77,8 +76,11 @@ def endpoint_path(request: Request) -> str:
 
 def endpoint_of(request: Request) -> Resource:
     """The request's batch endpoint; 404 when there is none of that name."""
-    name = request.path_params["endpoint"]
-    return found(emulator_of(request).store, endpoint_path(request), f"Batch endpoint '{name}'")
+    endpoint = emulator_of(request).store.get(endpoint_path(request))
+    if endpoint is None:
+        parameters = request.path_params
+        raise endpoint_names.missing(parameters["endpoint"], parameters["workspace"])
+    return endpoint
 
 
 def _put(request: Request, body: dict[str, Any]) -> Response:

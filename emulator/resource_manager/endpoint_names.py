@@ -50,3 +50,9 @@ def owner(emulator: "Emulator", name: str) -> str | None:
 def host(emulator: "Emulator", name: str) -> str:
     """The host of an endpoint's address."""
     return f"{name.lower()}.{emulator.config.location}.inference.ml.azure.com"
+
+
+def missing(name: str, workspace: str) -> AzureError:
+    """The answer for a batch endpoint that a workspace does not have."""
+    below = [("NoSuchEndpoint", f"There is no endpoint with name: {name} in {workspace}")]
+    return AzureError(404, "NotFound", "The specified resource was not found.", details=below)

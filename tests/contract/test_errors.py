@@ -45,6 +45,16 @@ def test_what_is_missing_is_told_by_narrower_codes(
     assert inner_codes(answer) == codes
 
 
+def test_a_batch_endpoint_that_is_not_there(service: Service, created: Created) -> None:
+    name = created.name("none")
+    answer = service.send("GET", f"/batchEndpoints/{name}")
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert error["code"] == "NotFound"
+    assert [detail["code"] for detail in error["details"]] == ["NoSuchEndpoint"]
+    assert name in error["details"][0]["message"]
+
+
 def test_the_headers_of_an_error(service: Service, created: Created) -> None:
     answer = service.send("GET", f"/jobs/{created.name('none')}")
     assert answer.headers["x-ms-response-type"] == "error"

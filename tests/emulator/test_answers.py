@@ -48,6 +48,12 @@ KEYS = {
     "provisioningState readinessProbe requestSettings scaleSettings",
     "connections/answered": "authType category createdByWorkspaceArmId credentials expiryTime "
     "group isSharedToAll metadata sharedUserList target",
+    "batchEndpoints/answered-batch": "authMode defaults description properties "
+    "provisioningState scoringUri swaggerUri",
+    "batchEndpoints/answered-batch/deployments/blue": "codeConfiguration compute "
+    "deploymentConfiguration description environmentId environmentVariables errorThreshold "
+    "loggingLevel maxConcurrencyPerInstance miniBatchSize model outputAction outputFileName "
+    "properties provisioningState resources retrySettings",
     "schedules/answered": "action description displayName isEnabled properties "
     "provisioningState tags trigger",
 }
@@ -86,6 +92,8 @@ NESTED = {
     "initialDelay period successThreshold timeout",
     "onlineEndpoints/answered/deployments/blue properties.requestSettings": "maxQueueWait "
     "maxConcurrentRequestsPerInstance requestTimeout",
+    "batchEndpoints/answered-batch/deployments/blue properties.resources": "instanceCount "
+    "instanceType properties",
     "schedules/answered properties.trigger": "endTime expression startTime timeZone triggerType",
     "schedules/answered properties.action.jobDefinition": JOB,
 }
@@ -151,6 +159,15 @@ def bodies(workspace: str) -> dict[str, dict[str, Any]]:
                 "scoringScript": "score.py",
             },
         },
+        "batchEndpoints/answered-batch": {"authMode": "AADToken"},
+        "batchEndpoints/answered-batch/deployments/blue": {
+            "compute": cluster,
+            "environmentId": environment,
+            "codeConfiguration": {
+                "codeId": f"{workspace}/codes/answered/versions/1",
+                "scoringScript": "score.py",
+            },
+        },
         "schedules/answered": {
             "isEnabled": False,
             "trigger": {"triggerType": "Cron", "expression": "0 0 1 1 *"},
@@ -167,13 +184,14 @@ def made(service: Service) -> Iterator[None]:
         answer = service.send("PUT", f"/{path}", body)
         created = 200 if path.startswith("connections") else 201
         assert answer.status_code == created, f"{path}: {answer.text}"
-        if path.startswith("onlineEndpoints/") and "deployments" not in path:
+        if "Endpoints/" in path and "deployments" not in path:
             service.finish(answer, 30)
         elif created == 201 and "azure-asyncoperation" not in answer.headers:
             assert answer.headers["location"].partition("?")[0].endswith(path), path
     yield
     service.send("DELETE", "/connections/answered")
-    service.finish(service.send("DELETE", "/onlineEndpoints/answered"), 60)
+    for endpoint in ("/onlineEndpoints/answered", "/batchEndpoints/answered-batch"):
+        service.finish(service.send("DELETE", endpoint), 60)
 
 
 def test_what_is_put_again_is_not_new_but_for_some(made: None, service: Service) -> None:

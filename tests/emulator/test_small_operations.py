@@ -41,6 +41,14 @@ def test_what_roles_can_allow(service: Service) -> None:
     assert set(read["display"]) == {"provider", "resource", "operation", "description"}
 
 
+def test_a_role_is_found_by_its_id(service: Service) -> None:
+    base = f"{MANAGEMENT}{service.target.path}/providers/Microsoft.Authorization/roleDefinitions"
+    role = ok(service.send("GET", base))["value"][0]
+    found = ok(service.send("GET", f"{base}/{role['name']}"))
+    assert found["properties"] == role["properties"]
+    assert service.send("GET", f"{base}/none").status_code == 404
+
+
 @pytest.fixture
 def share(service: Service) -> Iterator[str]:
     """The id of the workspace's share of a family's quota; it is as new after the test."""
