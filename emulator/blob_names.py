@@ -19,6 +19,15 @@ def fits_a_file(name: str) -> bool:
     return all(len(os.fsencode(part)) <= LONGEST_PART for part in name.split("/"))
 
 
+def _is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8: no address leads to another one."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def walk(folder: Path, base: str, prefix: str, after: str, by_folder: bool) -> Iterator[str]:
     """Names in order, from `after` on, of the files below a folder whose own name is `base`.
 
@@ -26,7 +35,8 @@ def walk(folder: Path, base: str, prefix: str, after: str, by_folder: bool) -> I
     there is a file below it at all.
     """
     try:
-        entries = [(e, e.is_dir(follow_symlinks=False)) for e in os.scandir(folder)]
+        found = [entry for entry in os.scandir(folder) if _is_text(entry.name)]
+        entries = [(e, e.is_dir(follow_symlinks=False)) for e in found]
     except (FileNotFoundError, NotADirectoryError):
         return
     # With the slash a folder sorts where its blobs do: "a-b" before "a/b".

@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from emulator.blob_call import Call, describe, http_date
 from emulator.blob_store import Blob, BlobError
+from emulator.http import is_count
 
 _CHUNK = 1 << 20
 _LONGEST_PAGE = 5000
@@ -141,7 +142,7 @@ async def list_blobs(call: Call) -> Response:
 def _page_size(text: str | None) -> int:
     if text is None:
         return _LONGEST_PAGE
-    if not text.isdigit() or int(text) == 0:
+    if not is_count(text) or int(text) == 0:
         raise BlobError(
             400, "OutOfRangeQueryParameterValue", f"maxresults must be 1 or more, not '{text}'."
         )

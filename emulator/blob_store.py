@@ -73,6 +73,7 @@ class BlobStore:
         more_keys: Sequence[str] = (),
     ) -> None:
         self.root = root
+        self._real_root = root.resolve()
         self.account = account
         self.account_key = account_key
         self.keys = (account_key, *more_keys)
@@ -112,6 +113,10 @@ class BlobStore:
                 f"files, so it allows no segment of more than {LONGEST_PART} bytes.",
             )
         return self.root / container / name
+
+    def _is_inside(self, file: Path) -> bool:
+        """Whether a file lies here. A job can have put a link to elsewhere among its outputs."""
+        return Path(os.path.realpath(file.parent)).is_relative_to(self._real_root)
 
     def url(self, container: str, name: str = "") -> str:
         """The address of a blob or container, without a signature."""
@@ -157,6 +162,8 @@ class BlobStore:
     def get(self, container: str, name: str) -> Blob | None:
         """A blob's properties, or None when there is no such blob."""
         file = self.path(container, name)
+        if not self._is_inside(file):
+            return None
         try:
             stat = file.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -201,6 +208,8 @@ class BlobStore:
         old = self.get(container, name)
         created = old.created if old else CLOCK.now()
         try:
+            if not self._is_inside(target):
+                raise NotADirectoryError(target)
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.is_dir():
                 raise IsADirectoryError(target)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulator import managed_identity
 from emulator.blob_store import BlobError
+from emulator.compute.copies import copy_tree
 from emulator.compute.process import step_environment
 from emulator.deployment_logs import note, storage_log
 from emulator.environments import EnvironmentFailed, Interpreter
@@ -156,7 +157,7 @@ def _put_in_place(
     folder.mkdir(parents=True)
     if code.get("codeId"):
         source = _files(emulator, code["codeId"], "code", workspace)
-        shutil.copytree(source, app)
+        copy_tree(source, app)
         inner = entry.removeprefix(f"{source.name}/")
         # Published code names a script with its folder, which is the code itself, too.
         entry = inner if not (app / entry).exists() and (app / inner).exists() else entry

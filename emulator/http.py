@@ -260,6 +260,14 @@ def check_types(body: Mapping[str, Any], shape: Shape) -> None:
         raise AzureError(400, "ValidationError", f"One or more validation errors occurred: {few}.")
 
 
+def is_count(text: str) -> bool:
+    """Whether a client's text is a whole number; of more digits than anybody has of anything: no.
+
+    Not all that str.isdigit() takes is a number to int().
+    """
+    return re.fullmatch("[0-9]{1,19}", text) is not None
+
+
 def timestamp() -> str:
     """Now, in UTC, as the service writes it."""
     return CLOCK.now().strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"

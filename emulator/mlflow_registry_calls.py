@@ -15,6 +15,7 @@ from emulator.http import (
     Router,
     check_types,
     emulator_of,
+    is_count,
     json_body,
 )
 from emulator.mlflow_registry import MlflowError, Registry, pairs
@@ -219,7 +220,7 @@ def _page(found: list[dict[str, Any]], key: str, body: dict[str, Any]) -> dict[s
     """A page of what the filter lets through."""
     wanted = [item for item in found if _matches(item, str(body.get("filter") or ""))]
     start, most = str(body.get("page_token") or "0"), str(body.get("max_results") or "100")
-    if not start.isdigit() or not most.isdigit():
+    if not (is_count(start) and is_count(most)):
         raise MlflowError("INVALID_PARAMETER_VALUE", "page_token and max_results must be numbers.")
     page = wanted[int(start) : int(start) + int(most)]
     end = int(start) + len(page)

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from emulator import data_plane, run_artifacts
-from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
+from emulator.http import WORKSPACE, AzureError, Router, emulator_of, is_count, json_body
 from emulator.resource_manager.resources import workspace_path
 from emulator.runs import Run, find_run, run_body, run_details
 
@@ -44,7 +44,7 @@ def _register_run(router: Router, base: str) -> None:
     async def children(request: Request) -> Response:
         run = await _run(request)
         top = request.query_params.get("$top") or request.query_params.get("top") or ""
-        if top and not top.isdigit():
+        if top and not is_count(top):
             raise AzureError(400, "UserError", f"$top must be a number, not '{top}'.")
         names = run.record["children"][: int(top) if top else None]
         found = [await _run(request, name) for name in names]

@@ -5,7 +5,7 @@ a pipeline's node are bound to the pipeline around it (`parent`). Both are pure 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
@@ -41,6 +41,19 @@ class SiblingOutput:
     name: str
 
 
+def _expressions(text: str) -> Iterator[re.Match[str]]:
+    # Up to the last end there is: a long text of beginnings alone is not searched from each.
+    return _EXPRESSION.finditer(text, 0, _end(text, "}}"))
+
+
+def _groups(text: str) -> Iterator[re.Match[str]]:
+    return _GROUP.finditer(text, 0, _end(text, "]]"))
+
+
+def _end(text: str, closing: str) -> int:
+    return text.rfind(closing) + len(closing) if closing in text else 0
+
+
 Binding = ParentInput | ParentOutput | SiblingOutput
 
 
@@ -51,7 +64,7 @@ def bindings(text: str) -> list[str | Binding]:
     """
     parts: list[str | Binding] = []
     position = 0
-    for match in _EXPRESSION.finditer(text):
+    for match in _expressions(text):
         if match.start() > position:
             parts.append(text[position : match.start()])
         parts.append(_binding(match[1].strip()))
@@ -74,13 +87,14 @@ def _binding(expression: str) -> Binding:
 
 def command_references(command: str) -> tuple[set[str], set[str]]:
     """What a command refers to, as `inputs.x` and `outputs.y`: (always, only inside groups)."""
-    outside = _own(_GROUP.sub("", command))
-    inside = {name for group in _GROUP.findall(command) for name in _own(group)}
+    end = _end(command, "]]")
+    outside = _own(_GROUP.sub("", command[:end]) + command[end:])
+    inside = {name for group in _groups(command) for name in _own(group[1])}
     return outside, inside - outside
 
 
 def _own(text: str) -> set[str]:
-    return {_own_reference(match[1].strip()) for match in _EXPRESSION.finditer(text)}
+    return {_own_reference(match[1].strip()) for match in _expressions(text)}
 
 
 def _own_reference(expression: str) -> str:
@@ -101,7 +115,7 @@ def render(command: str, values: Mapping[str, str | None]) -> str:
     """
     pieces: list[str] = []
     position = 0
-    for group in _GROUP.finditer(command):
+    for group in _groups(command):
         pieces.append(_substitute(command[position : group.start()], values))
         if all(values.get(name) is not None for name in _own(group[1])):
             pieces.append(_substitute(group[1], values))
@@ -120,7 +134,8 @@ def _substitute(text: str, values: Mapping[str, str | None]) -> str:
             )
         return found
 
-    return _EXPRESSION.sub(value, text)
+    end = _end(text, "}}")
+    return _EXPRESSION.sub(value, text[:end]) + text[end:]
 
 
 def fill_path(template: str, name: str, output_name: str, datastore: str) -> str:
@@ -136,4 +151,5 @@ def fill_path(template: str, name: str, output_name: str, datastore: str) -> str
             )
         return known[variable]
 
-    return _EXPRESSION.sub(value, template)
+    end = _end(template, "}}")
+    return _EXPRESSION.sub(value, template[:end]) + template[end:]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from emulator.blob_store import BlobError
+from emulator.compute.copies import copy_tree
 from emulator.compute.mltable import MLTABLE, TABLE, described_table, read_table
 from emulator.compute.outcome import StepError
 from emulator.compute.plain_values import checked_text
@@ -89,7 +90,7 @@ def _in_mode(
     if mode not in ("download", "eval_download"):
         return path
     if path.is_dir():
-        shutil.copytree(path, target)
+        copy_tree(path, target)
         return target
     target.mkdir(parents=True)
     return Path(shutil.copy(path, target))
@@ -135,4 +136,4 @@ def keep_folders(emulator: "Emulator", name: str, work: Path) -> None:
         if (work / own).is_dir() and any((work / own).iterdir()):
             prefix = f"{artifact_prefix(name)}/{own}"
             target = emulator.blobs.path(emulator.config.artifact_container, prefix)
-            shutil.copytree(work / own, target, dirs_exist_ok=True)
+            copy_tree(work / own, target)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from emulator.blob_store import BlobError
+from emulator.compute.copies import copy_tree
 from emulator.compute.materials import workspace_of_job
 from emulator.compute.outputs import register_asset
 from emulator.compute.plan import Target
@@ -203,7 +204,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        copy_tree(source, target)
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from emulator import managed_identity
 from emulator.blob_store import BlobError
 from emulator.compute import distribution
+from emulator.compute.copies import copy_tree
 from emulator.compute.expressions import ExpressionError, render
 from emulator.compute.materials import (
     input_files,
@@ -155,7 +156,14 @@ async def _start(
                 environment={**environment, "PWD": str(work)},  # as a shell sets it
                 log=log,
             )
-    return await shell(text, work, environment, log)
+    try:
+        return await shell(text, work, environment, log)
+    except (OSError, ValueError) as error:  # too long, or with a NUL in it
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StepError(
+            f"The command cannot be started: {reason}. Make the command and its environment "
+            "variables shorter, and use no NUL and no empty name in them."
+        ) from error
 
 
 def is_ours(code: object) -> bool:
@@ -183,7 +191,7 @@ def _copy_code(runner: "JobRunner", job: StepJob, work: Path) -> None:
     except (AzureError, BlobError) as error:
         raise StepError(f"The code {code} cannot be read: {error.message}") from error
     if source.is_dir():
-        shutil.copytree(source, work)
+        copy_tree(source, work)
     elif source.is_file():
         work.mkdir(parents=True)
         shutil.copy(source, work)

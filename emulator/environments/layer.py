@@ -13,7 +13,9 @@ from pathlib import Path
 from emulator.environments.indexes import NETWORK, build_environment
 from emulator.environments.interpreter import Interpreter
 
-_INSTALLS = re.compile(r"\b(pip3?|pip3?\.\d+|uv|conda|mamba)\b[^;&|\n]*\binstall\b|\S+\.sh\b")
+_TOOL = re.compile(r"\b(pip3?|pip3?\.\d+|uv|conda|mamba)\b")
+_INSTALL = re.compile(r"\binstall\b")
+_SCRIPT = re.compile(r"\S\.sh\b")
 _START = """
 import os, site, sys
 site.addsitedir({lower!r})
@@ -28,7 +30,13 @@ _PIP = "import sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
 
 def installs(command: str) -> bool:
     """Whether a command may install packages. What a shell script does is not known."""
-    return _INSTALLS.search(command) is not None
+    if _SCRIPT.search(command):
+        return True
+    for part in re.split(r"[;&|\n]", command):
+        tool = _TOOL.search(part)
+        if tool and _INSTALL.search(part, tool.end()):
+            return True
+    return False
 
 
 def layer(beneath: Interpreter, folder: Path) -> Interpreter:

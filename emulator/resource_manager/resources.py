@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from emulator.http import AzureError, ResourceManagerError, emulator_of, timestamp
+from emulator.http import AzureError, ResourceManagerError, emulator_of, is_count, timestamp
 from emulator.resource_manager.answers import api_version, complete
 from emulator.store import Resource, Store
 
@@ -95,6 +95,6 @@ def listing(request: Request, resources: list[Resource], page: int | None = None
 def _number(text: str | None, name: str) -> int | None:
     if not text:
         return None
-    if not text.isdecimal():
+    if not is_count(text):
         raise AzureError(400, "UserError", f"{name} must be a number, not '{text}'.")
     return int(text)

@@ -1,5 +1,7 @@
 """Expressions: what commands and bindings mean, for any text."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,3 +123,14 @@ def test_durations(text: object, expected: float | None) -> None:
 def test_what_is_no_duration_says_so(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         seconds(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["${{" * 60_000, "$[[" * 60_000, "}}" + "${{" * 60_000, "{" * 99_999]
+)
+def test_a_long_text_of_beginnings_is_read_at_once(text: str) -> None:
+    began = time.process_time()
+    assert bindings(text) == [text]
+    assert command_references(text) == (set(), set())
+    assert render(text, {}) == text
+    assert time.process_time() - began < 1

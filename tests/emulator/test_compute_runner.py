@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from emulator.blob_store import BlobError
 from emulator.compute.process import kill_stray, members, python_folder, started_at
 from emulator.compute.runner import INTERRUPTED
 from emulator.http import AzureError
@@ -278,4 +279,62 @@ def test_an_output_goes_where_the_user_says(tmp_path: Path) -> None:
         assert run["outputs"]["out"]["uri"].endswith("/paths/mine/own-path/")
 
     with workplace(tmp_path) as place:
+        asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("command", "variables"),
+    [
+        ("echo a\0b", {}),
+        ("true", {"A": "a\0b"}),
+        ("true", {"A=B": "c"}),
+        ("true " + "x" * 300_000, {}),
+        ("x" * 300_000, {}),
+    ],
+    ids=["NUL", "NUL in a variable", "odd name", "long", "one long word"],
+)
+def test_a_command_that_no_process_can_have_is_refused(
+    tmp_path: Path, command: str, variables: dict[str, str]
+) -> None:
+    async def scenario() -> None:
+        place.submit("odd", command_job(command, environmentVariables=variables))
+        run = await place.until("odd")
+        assert run["status"] == "Failed"
+        assert run["error"]["code"] == "UserError"
+        assert "cannot be started" in run["error"]["message"]
+
+    with workplace(tmp_path) as place:
+        asyncio.run(scenario())
+
+
+def test_links_and_pipes_in_outputs_lead_nowhere(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").write_text("mine")
+
+    async def scenario() -> None:
+        place.submit(
+            "linked",
+            command_job(
+                f"cd ${{{{outputs.y}}}}; ln -s {elsewhere} out; mkfifo pipe; ln -s . ring; "
+                "touch $'\\xff' here; cd -; mkfifo outputs/pipe; ln -s {elsewhere} outputs/root",
+                outputs={"y": {"jobOutputType": "uri_folder"}},
+            ),
+        )
+        run = await place.until("linked")
+        assert run["status"] == "Completed", run["error"]
+        blobs, container = place.blobs, place.config.blob_container
+        listed = list(blobs.names(container, "azureml/linked/"))
+        assert [name.rpartition("/")[2] for name in listed] == ["here"]
+        prefix = listed[0].removesuffix("here")
+        for name in ("out/kept", "out/new", "pipe"):
+            assert blobs.get(container, prefix + name) is None
+        assert not blobs.delete(container, f"{prefix}out/kept")
+        for name in ("out/kept", "out/new/deep"):
+            with pytest.raises(BlobError, match="cannot be kept"):
+                blobs.write_bytes(container, prefix + name, b"theirs")
+        assert [file.name for file in elsewhere.iterdir()] == ["kept"]
+        assert (elsewhere / "kept").read_text() == "mine"
+
+    with workplace(tmp_path / "state") as place:
         asyncio.run(scenario())

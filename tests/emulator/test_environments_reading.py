@@ -1,6 +1,7 @@
 """What environments are read from: references, conda files, pins, pip's settings."""
 
 import importlib.util
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from emulator.environments import EnvironmentFailed, curated
 from emulator.environments.conda import read
 from emulator.environments.indexes import build_environment, uv_options
+from emulator.environments.layer import installs
 from emulator.environments.numpy_abi import needs_numpy_1
 from emulator.environments.reference import find
 from emulator.environments.requirement import parse, replaced
@@ -213,3 +215,25 @@ def test_an_unknown_curated_environment_is_not_found(tmp_path: Path) -> None:
     ):
         find(place.as_emulator, reference)
     assert failure.value.code == "UserError"
+
+
+@pytest.mark.parametrize(
+    ("command", "may"),
+    [
+        ("pip install x", True),
+        ("python -m pip --quiet install x && python a.py", True),
+        ("cd a; pip3.11 install x", True),
+        ("bash set_up.sh", True),
+        ("./a.sh", True),
+        ("pip list; install x", False),
+        ("pipeline install", False),
+        (".sh", False),
+        ("x" * 300_000, False),
+        ("pip " * 60_000, False),
+        ("uv " * 60_000 + "install x", True),
+    ],
+)
+def test_commands_that_may_install_packages(command: str, may: bool) -> None:
+    began = time.process_time()
+    assert installs(command) is may
+    assert time.process_time() - began < 1
