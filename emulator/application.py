@@ -24,6 +24,7 @@ from emulator import (
     service_instances,
 )
 from emulator.batch import service as batch_service
+from emulator.blob_store import BlobError
 from emulator.core import Emulator
 from emulator.gate import Gate, host_of
 from emulator.headers import ServiceHeaders
@@ -59,6 +60,7 @@ from emulator.resource_manager import (
     workspace_quotas,
     workspaces,
 )
+from emulator.storage_errors import CODE, STATUS, NotKept, storage_problem
 
 _log = logging.getLogger(__name__)
 
@@ -172,6 +174,7 @@ class Application:
         host, path = host_of(scope), scope["path"]
         config = self._emulator.config
         began = time.monotonic()
+        losses = self._emulator.store.losses
         try:
             if not host.endswith(_BLOB_DOMAIN):
                 request = Request(scope, limited(scope, receive), send)
@@ -181,17 +184,39 @@ class Application:
             return
         except AzureError as error:
             response = error.response(config.location)
-        except Exception:
+        except Exception as error:
             _log.exception("%s https://%s%s failed", request.method, host, path)
-            response = AzureError(
-                500,
-                "InternalServerError",
-                f"The local Azure ML failed on {request.method} {path}; its log has the reason.",
-            ).response(config.location)
+            response = self._failure(error, request)
+        try:
+            self._keep(losses, request)
+        except NotKept as error:
+            response = self._failure(error, request)
         if "x-ms-request-id" not in response.headers:
             response.raw_headers.append((b"x-ms-request-id", request_id().encode()))
         if self._router(host) in (self.management, self.api):
             self._headers.add(response, request, began)
         _log.info("%s https://%s%s %s", request.method, host, path, response.status_code)
-        self._emulator.store.commit()
         await response(scope, receive, send)
+
+    def _keep(self, losses: int, request: Request) -> None:
+        """Nobody is told of what is not on the disk."""
+        store = self._emulator.store
+        store.commit()
+        if store.losses != losses and request.method not in ("GET", "HEAD"):
+            raise NotKept(
+                "The local Azure ML could not write all of what the request changes to its state "
+                "folder. Make room there, and send the request again."
+            )
+
+    def _failure(self, error: Exception, request: Request) -> Response:
+        """The answer that something failed which should not."""
+        if problem := storage_problem(error):
+            if host_of(request.scope).endswith(_BLOB_DOMAIN):
+                return blob.error_response(request, BlobError(STATUS, CODE, problem))
+            return AzureError(STATUS, CODE, problem).response(self._emulator.config.location)
+        return AzureError(
+            500,
+            "InternalServerError",
+            f"The local Azure ML failed on {request.method} {request.scope['path']}; its log has "
+            "the reason.",
+        ).response(self._emulator.config.location)

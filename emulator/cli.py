@@ -69,16 +69,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _start(options: argparse.Namespace) -> int:
+    import sqlite3
+
     from emulator.fault_file import BadFaultFile, read_fault_file
     from emulator.log_file import configure_logging
     from emulator.server import AlreadyRunning, serve
+    from emulator.storage_errors import is_of_state
 
     state = state_folder(options.state)
     try:
         faults = read_fault_file(options.faults) if options.faults else None
     except BadFaultFile as error:
         raise CommandError(str(error)) from error
-    configure_logging(state, options.verbose)
+    try:
+        configure_logging(state, options.verbose)
+    except OSError as error:
+        raise _unusable(state, error) from error
     if not options.exit_with_parent:
         print(f"Local Azure ML: state in {state}; stop with Ctrl-C.", flush=True)
         print("In another shell: azureml-emulator exec -- python your_script.py", flush=True)
@@ -86,7 +92,18 @@ def _start(options: argparse.Namespace) -> int:
         asyncio.run(serve(state, options.exit_with_parent, faults))
     except AlreadyRunning as error:
         raise CommandError(str(error)) from error
+    except (OSError, sqlite3.Error) as error:
+        if not is_of_state(error):
+            raise
+        raise _unusable(state, error) from error
     return 0
+
+
+def _unusable(state: Path, error: Exception) -> CommandError:
+    return CommandError(
+        f"the state folder {state} cannot be used: {error}. Make room or mend its permissions, or "
+        "choose another folder with --state."
+    )
 
 
 def _exec(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -39,10 +40,16 @@ class _LogFile(logging.FileHandler):
 
     def _flush(self) -> None:
         self._waits = False
-        super().flush()
+        try:
+            super().flush()
+        except OSError:  # the disk is full: to say so here would be the next line
+            with suppress(OSError):
+                if self.stream is not None:
+                    self.stream.close()
+            self.stream = None  # the next line opens it again
 
     def close(self) -> None:
-        super().flush()
+        self._flush()
         super().close()
 
 

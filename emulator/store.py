@@ -2,11 +2,16 @@
 
 import asyncio
 import json
+import logging
 import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+from emulator.storage_errors import NotKept, storage_problem
+
+_log = logging.getLogger(__name__)
 
 Resource = dict[str, Any]
 
@@ -28,6 +33,8 @@ class Store:
         file.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
         self._closed = False
+        self.losses = 0
+        """How often the disk did not take what was written."""
         self._texts: dict[str, str] = {}
         self._texts_lock = threading.Lock()
         self._connection.executescript(
@@ -111,9 +118,26 @@ class Store:
             self._texts.clear()
 
     def commit(self) -> None:
-        """Keep what was written, whatever happens now. To be called before anybody is told."""
-        if not self._closed:
+        """Keep what was written, whatever happens now. To be called before anybody is told.
+
+        Raises NotKept when the disk does not take it; then it is undone.
+        """
+        if self._closed:
+            return
+        try:
             self._connection.commit()
+        except sqlite3.OperationalError as error:
+            self.losses += 1
+            with self._texts_lock:
+                self._connection.rollback()
+                self._texts.clear()
+            raise NotKept(storage_problem(error) or str(error)) from error
+
+    def _commit_soon(self) -> None:
+        try:
+            self.commit()
+        except NotKept:
+            _log.exception("what was written last is lost")
 
     def close(self) -> None:
         self.commit()
@@ -136,7 +160,7 @@ class Store:
         except RuntimeError:
             return
         self._connection.execute("BEGIN")
-        loop.call_soon(self.commit)
+        loop.call_soon(self._commit_soon)
 
 
 class Document:
