@@ -176,6 +176,8 @@ class Application:
         began = time.monotonic()
         losses = self._emulator.store.losses
         try:
+            if host != control.HOST:
+                await self._emulator.reset_done()
             if not host.endswith(_BLOB_DOMAIN):
                 request = Request(scope, limited(scope, receive), send)
             response = await self._handler(host)(request)

@@ -16,7 +16,7 @@ from typing import Any
 
 from emulator import azure_cli
 from emulator.cli_control import ControlCommands
-from emulator.config import Config, load_config, make_config, state_folder
+from emulator.config import BrokenState, Config, load_config, make_config, state_folder
 
 START_SECONDS = 60
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
-    except CommandError as error:
+    except (CommandError, BrokenState) as error:
         print(f"azureml-emulator: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -101,7 +101,7 @@ def _start(options: argparse.Namespace) -> int:
 
 def _unusable(state: Path, error: Exception) -> CommandError:
     return CommandError(
-        f"the state folder {state} cannot be used: {error}. Make room or mend its permissions, or "
+        f"the state folder {state} cannot be used: {error}. Make room, mend its permissions, or "
         "choose another folder with --state."
     )
 

@@ -17,6 +17,10 @@ DEFAULT_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 STATE_VARIABLE = "AZUREML_EMULATOR_STATE"
 
 
+class BrokenState(Exception):
+    """A state folder that no emulator can go on with."""
+
+
 @dataclass(frozen=True)
 class Config:
     """One emulator. Its identity is made at the first start and kept in the state folder."""
@@ -142,9 +146,15 @@ def load_config(state: Path) -> Config | None:
     file = state / "emulator.json"
     if not file.exists():
         return None
-    saved: dict[str, Any] = json.loads(file.read_text())
-    known = {field.name for field in fields(Config)}
-    return Config(**{k: v for k, v in saved.items() if k in known} | {"state": state})
+    try:
+        saved: dict[str, Any] = json.loads(file.read_text())
+        known = {field.name for field in fields(Config)}
+        return Config(**{k: v for k, v in saved.items() if k in known} | {"state": state})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BrokenState(
+            f"{file} is not what an emulator wrote ({error}). Delete the folder {state}, or choose "
+            "another one with --state."
+        ) from error
 
 
 def make_config(state: Path, environment: Mapping[str, str] = os.environ) -> Config:

@@ -31,6 +31,7 @@ class Emulator:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._reset = asyncio.Lock()
         self.store = Store(config.state / "azureml.sqlite")
         self.tokens = Tokens(config)
         self.events = EventLog()
@@ -77,11 +78,18 @@ class Emulator:
 
         The servers stay as they are, so that a test can begin with this.
         """
-        self.clear_control()
-        await self._end_work(at_once=True)
-        self._resetting.touch()
-        self._forget()
-        await self._begin_work()
+        async with self._reset:
+            self.clear_control()
+            await self._end_work(at_once=True)
+            self._resetting.touch()
+            self._forget()
+            await self._begin_work()
+
+    async def reset_done(self) -> None:
+        """Wait while a reset is under way: what begins in it would be forgotten by halves."""
+        if self._reset.locked():
+            async with self._reset:
+                pass
 
     @property
     def _resetting(self) -> Path:

@@ -8,6 +8,7 @@ _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, e
 _OF_SQLITE = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 )
+_BROKEN = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 CODE = "InsufficientStorage"
 STATUS = 507
 
@@ -28,14 +29,18 @@ def storage_problem(error: BaseException) -> str | None:
 
 
 def is_of_state(error: OSError | sqlite3.Error) -> bool:
-    """Whether a folder that is full, or none, or may not be written to, is the reason."""
+    """Whether a folder that is full, none, broken, or may not be written to, is the reason."""
     if isinstance(error, OSError):
         return error.errno in _FULL | _FORBIDDEN
-    return _is_of_disk(error)
+    return _is_of_disk(error) or _code(error) in _BROKEN
 
 
 def _is_of_disk(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_SQLITE
+    return _code(error) in _OF_SQLITE
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _sentence(reason: str) -> str:

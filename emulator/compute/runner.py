@@ -62,11 +62,11 @@ class JobRunner:
         self.slots = Slots(cores, partial(targets.nodes, store), partial(targets.show_use, store))
         self.reuse = Reuse(emulator)
         self._tasks: dict[str, asyncio.Task[Any]] = {}
-        self._stopping = False
+        self._stopping = self._forgotten = False
 
     async def start(self) -> None:
         """End what an earlier life of the emulator left behind; then jobs can be submitted."""
-        self._stopping = False
+        self._stopping = self._forgotten = False
         for name, process in self.processes.items():
             kill_stray(process["pid"], process["started"], name)
             self.processes.delete(name)
@@ -82,7 +82,7 @@ class JobRunner:
 
     async def stop(self, at_once: bool = False) -> None:
         """End all processes; the jobs that had one have failed. `at_once`: without a grace."""
-        self._stopping = True
+        self._stopping, self._forgotten = True, at_once
         for _, process in self.processes.items() if at_once else ():
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process["pid"], signal.SIGKILL)
@@ -253,7 +253,8 @@ class JobRunner:
             _log.exception("job %s failed inside of the emulator", path)
             message = f"The local emulator failed while it ran the job: {failure!r}"
             status, error = "Failed", {"code": "InternalServerError", "message": message}
-        await self.end_tracking(job_name(path), status)
+        if not self._forgotten:  # with all MLflow runs
+            await self.end_tracking(job_name(path), status)
         self.records.move(path, status, error)
         return status
 

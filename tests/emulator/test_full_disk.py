@@ -92,6 +92,27 @@ def test_what_a_full_disk_does_not_take_is_refused_and_undone(tmp_path: Path) ->
         assert client.blob("GET", "large").content == b"now"
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("emulator.json", '{"subscription"'),
+        ("emulator.json", "[]"),
+        ("emulator.json", "{}"),
+        ("azureml.sqlite", "none" * 1000),
+    ],
+)
+def test_a_state_folder_that_is_broken_is_said_to_be(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    ended = emulator_command("start", state=tmp_path)
+    assert ended.returncode != 0
+    assert ended.stderr.startswith("azureml-emulator: ")
+    assert str(tmp_path) in ended.stderr
+    assert "--state" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_a_state_folder_that_cannot_be_one_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for state in (tmp_path / "file", tmp_path / "file" / "below"):
