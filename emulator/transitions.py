@@ -99,6 +99,10 @@ class Transitions:
             self._settings.pop(each, None)
             self._free(each)
 
+    def are_set(self, kind: str) -> bool:
+        """Whether a kind moves as it was told to."""
+        return kind in self._settings
+
     async def enter(self, kind: str, state: str, name: str, aliases: Collection[str] = ()) -> None:
         """Stay in a state as long as the setting says.
 

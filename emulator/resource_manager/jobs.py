@@ -41,9 +41,11 @@ def register(router: Router) -> None:
     @router.operation("Jobs_Get", "GET", WORKSPACE + "/jobs/{name}")
     async def get_job(request: Request) -> Response:
         name = request.path_params["name"]
-        job = stored(request, f"{workspace_path(request)}/jobs/{name}")
+        path = f"{workspace_path(request)}/jobs/{name}"
+        job = stored(request, path)
         if job is None:
             raise not_found(name)
+        emulator_of(request).unwatched.asked_about(path)
         return job
 
     @router.operation("Jobs_CreateOrUpdate", "PUT", WORKSPACE + "/jobs/{name}")
@@ -52,6 +54,8 @@ def register(router: Router) -> None:
         emulator = emulator_of(request)
         known = emulator.store.get(path) is not None
         job = put(emulator, path, await json_body(request))
+        if not known:
+            emulator.unwatched.submitted(job["id"])
         headers = None if known else {"Location": str(request.url)}
         return answer(request, job, 200 if known else 201, headers)
 
