@@ -1,7 +1,8 @@
-"""Modules that a package has renamed since the version that a conda file pins.
+"""What a package has renamed since the version that a conda file pins.
 
 Where no version near the pin runs on this Python, a later one stands for it. Models that were
-pickled with the old one name its modules, and scripts import them; they find those of today.
+pickled with the old one name its modules, and scripts import them; they find those of today. What
+estimators remember goes by the names of today too.
 """
 
 from collections.abc import Sequence
@@ -9,13 +10,15 @@ from pathlib import Path
 
 from emulator.environments.requirement import normal, numbers, parse, versions
 
-_PACKAGE, _RENAMED = "scikit-learn", (0, 24)
-"""scikit-learn has had its modules by both names until then."""
+_PACKAGE = "scikit-learn"
+_MODULES_RENAMED, _ATTRIBUTES_RENAMED = (0, 24), (1, 1)
+"""Until then it had its modules by both names; estimators of before lack what they need since."""
 
-_FINDER = '''"""Old names of scikit-learn's modules, for what was written or pickled before 0.24."""
+_FINDER = '''"""Old names of scikit-learn: modules of before 0.24, attributes of before 1.1."""
 
 import importlib
 import importlib.abc
+import importlib.machinery
 import importlib.util
 import sys
 
@@ -25,6 +28,34 @@ OTHERS = {
     "sklearn.externals.joblib": "joblib",
     "sklearn.tree.tree": "sklearn.tree._classes",
 }
+ATTRIBUTES = {"drop_idx_": "_drop_idx_after_grouping", "loss_": "_loss"}
+NEW = {"OneHotEncoder": {"_infrequent_enabled": False}}
+
+
+class OldStates(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name != "sklearn.base":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module):
+                execute(module)
+                take_old_states(module.BaseEstimator)
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+def take_old_states(estimator):
+    usual = estimator.__setstate__
+
+    def __setstate__(self, state):
+        renamed = {ATTRIBUTES[key]: state[key] for key in ATTRIBUTES if key in state}
+        usual(self, NEW.get(type(self).__name__, {}) | renamed | state)
+
+    estimator.__setstate__ = __setstate__
 
 
 class OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -54,22 +85,20 @@ def new_name(name):
         return None
 
 
+sys.meta_path.insert(0, OldStates())
 sys.meta_path.append(OldNames())
 '''
 
 
 def keep_old_names(site: Path, wanted: Sequence[str], resolved: Sequence[str]) -> list[str]:
     """Lets old names be found in a `site-packages`, if there is need; gives what to say of it."""
-    have = versions(resolved).get(_PACKAGE)
+    have = numbers(versions(resolved).get(_PACKAGE, ""))
     asked = [found for line in wanted if (found := parse(line)) and normal(found.name) == _PACKAGE]
-    if have is None or numbers(have) < _RENAMED:
-        return []
-    if not any(numbers(found.specifiers[0][1]) < _RENAMED for found in asked if found.pinned):
+    pins = [numbers(found.specifiers[0][1]) for found in asked if found.pinned]
+    if not any(
+        pin < renamed <= have for pin in pins for renamed in (_MODULES_RENAMED, _ATTRIBUTES_RENAMED)
+    ):
         return []
     (site / "_old_names.py").write_text(_FINDER)
     (site / "old_names.pth").write_text("import _old_names\n")
-    return [f"{_PACKAGE}'s modules are found by their names of before {_text(_RENAMED)} too."]
-
-
-def _text(version: tuple[int, ...]) -> str:
-    return ".".join(str(number) for number in version)
+    return [f"What was made with an older {_PACKAGE} finds its modules by their old names."]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from emulator.core import Emulator
 
 _SWITCH = "AZUREML_EMULATOR_PINS"
-_RECIPE = 3
+_RECIPE = 4
 """Changes when the same conda file comes to another environment than before."""
 
 _READY = "ready.json"

@@ -18,6 +18,10 @@ assert DecisionTreeClassifier is sklearn.tree.DecisionTreeClassifier
 assert joblib is joblib_of_today and joblib.__spec__.name == "joblib"
 name = b"csklearn.linear_model.logistic\\nLogisticRegression\\n."
 assert pickle.loads(name) is LogisticRegression
+from sklearn.ensemble import GradientBoostingClassifier
+boosting = GradientBoostingClassifier.__new__(GradientBoostingClassifier)
+boosting.__setstate__({"loss_": "deviance"})
+assert boosting._loss == boosting.loss_ == "deviance"
 try:
     import sklearn.linear_model.nothing
 except ModuleNotFoundError as error:
@@ -27,7 +31,7 @@ except ModuleNotFoundError as error:
 
 def test_old_names_are_found_where_a_later_version_stands_for_the_pin(tmp_path: Path) -> None:
     (note,) = keep_old_names(tmp_path, ["scikit-learn==0.22.1"], ["scikit-learn==1.1.3"])
-    assert note == "scikit-learn's modules are found by their names of before 0.24 too."
+    assert note == "What was made with an older scikit-learn finds its modules by their old names."
     start = f"import site; site.addsitedir({str(tmp_path)!r})\n"
     command = [sys.executable, "-c", start + OLD]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -36,6 +40,7 @@ def test_old_names_are_found_where_a_later_version_stands_for_the_pin(tmp_path: 
 
 def test_nothing_is_added_where_old_names_are_there_or_not_wanted(tmp_path: Path) -> None:
     assert keep_old_names(tmp_path, ["scikit_learn==0.23.2"], ["scikit-learn==0.23.2"]) == []
+    assert keep_old_names(tmp_path, ["scikit-learn==1.1.1"], ["scikit-learn==1.1.3"]) == []
     assert keep_old_names(tmp_path, ["scikit-learn>=0.22"], ["scikit-learn==1.5.0"]) == []
     assert keep_old_names(tmp_path, ["pandas==0.25"], ["pandas==1.5.0"]) == []
     assert list(tmp_path.iterdir()) == []
