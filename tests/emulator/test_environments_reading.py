@@ -185,6 +185,7 @@ def test_a_docker_context_is_not_built(tmp_path: Path) -> None:
         ("AzureML-lightgbm-3.2-ubuntu18.04-py37-cpu@latest", "lightgbm>=3.2"),
         ("azureml:AzureML-xgboost-0.9-ubuntu18.04-py37-cpu:9", "xgboost>=0.9"),
         ("azureml:AzureML-tensorflow-2.16-cuda12@latest", "tensorflow-cpu==2.16.*"),
+        (f"{REGISTRY}/responsibleai-tabular/versions/28", "responsibleai~=0.34.1"),
     ],
 )
 def test_curated_environments_promise_packages(
