@@ -68,6 +68,8 @@ UNKNOWN = "NotSupported"
 """The operation's name of a request that no service knows."""
 
 _BLOB_DOMAIN = ".blob.core.windows.net"
+_API_DOMAINS = (".api.azureml.ms", ".experiments.azureml.net")
+"""A region's data plane; clients of a registry that name a workspace ask at the second."""
 _OPEN_PATHS = ("/metadata/endpoints", "/discovery")
 """Answered without a token, as the real service does."""
 
@@ -137,14 +139,14 @@ class Application:
             return self.management
         if host.endswith(key_vault.DOMAIN):
             return self.vaults
-        return self.api if host.endswith(".api.azureml.ms") else None
+        return self.api if host.endswith(_API_DOMAINS) else None
 
     def _handler(self, host: str) -> Handler:
         if host == "login.microsoftonline.com":
             return self.identity.handle
         if host == "management.azure.com":
             return self._authenticated(self.management)
-        if host.endswith(".api.azureml.ms"):
+        if host.endswith(_API_DOMAINS):
             return self._authenticated(self.api, *MACHINE_LEARNING)
         if host.endswith(key_vault.DOMAIN):
             return self.vaults.handle

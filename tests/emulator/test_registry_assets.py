@@ -47,6 +47,23 @@ def test_a_registry_is_found_by_its_name(ml_client: "MLClient", registry: "MLCli
         client_of("nobodys-registry")
 
 
+def test_a_client_of_a_registry_may_name_a_workspace(ml_client: "MLClient") -> None:
+    from azure.ai.ml import MLClient
+    from azure.identity import DefaultAzureCredential
+
+    client = MLClient(
+        DefaultAzureCredential(),
+        ml_client.subscription_id,
+        ml_client.resource_group_name,
+        registry_name="azureml",
+        workspace_reference=ml_client.workspace_name,
+        enable_telemetry=False,
+    )
+    listed = {model.name for model in client_of("azureml").models.list()}
+    assert listed
+    assert {model.name for model in client.models.list()} == listed
+
+
 def test_a_model_is_uploaded_listed_and_downloaded(
     registry: "MLClient", folder: Path, tmp_path: Path
 ) -> None:
