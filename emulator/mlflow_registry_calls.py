@@ -1,5 +1,6 @@
 """The calls of MLflow's model registry, answered from the workspace's models."""
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -19,7 +20,7 @@ from emulator.http import (
     json_body,
 )
 from emulator.mlflow_registry import MlflowError, Registry, pairs
-from emulator.mlflow_sources import download_uri
+from emulator.mlflow_sources import download_uri, is_of_this_machine, upload
 from emulator.resource_manager.resources import workspace_path
 from emulator.store import Resource
 
@@ -55,6 +56,9 @@ def _handler(function: Any) -> Handler:
             body["_in_job"] = request.path_params["version"].endswith(IN_JOB)
             if str(body.get("source")).startswith("models:/"):
                 body["source"] = await _logged_model(registry, str(body["source"]))
+            if body["_in_job"] and is_of_this_machine(str(body.get("source"))):
+                files = str(body["source"])
+                body["source"] = await asyncio.to_thread(upload, registry.emulator, files)
             return JSONResponse(function(registry, body))
         except MlflowError as error:
             return error.response()

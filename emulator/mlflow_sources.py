@@ -1,8 +1,13 @@
 """Where the files of a registered model are: MLflow's addresses and Azure ML's, both ways."""
 
 import re
+import shutil
+import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
+from emulator.clock import CLOCK
 from emulator.http import AzureError
 from emulator.store import Resource
 from emulator.uris import local_path
@@ -36,6 +41,29 @@ def model_uri(emulator: "Emulator", source: str) -> str:
         f"The local Azure ML registers models from runs and from the workspace's storage, not "
         f"from {source}.",
     )
+
+
+def is_of_this_machine(source: str) -> bool:
+    """Whether a source is a file or folder here, by its whole path."""
+    return source.startswith(("file:///", "/"))
+
+
+def upload(emulator: "Emulator", source: str) -> str:
+    """Copy a job's files into the workspace's storage, where MLflow's plugin uploads them to.
+
+    Gives their address; AzureError 400 when there are none.
+    """
+    path = Path(unquote(urlsplit(source).path)).resolve()
+    if not path.exists():
+        raise AzureError(400, "UserError", f"There is nothing at {source}.")
+    name = f"LocalUpload/{CLOCK.now():%y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}/{path.name}"
+    target = emulator.blobs.path(emulator.config.artifact_container, name)
+    target.parent.mkdir(parents=True)
+    if path.is_dir():
+        shutil.copytree(path, target)
+    else:
+        shutil.copy(path, target)
+    return _artifact(emulator, name)
 
 
 def _artifact(emulator: "Emulator", path: str) -> str:

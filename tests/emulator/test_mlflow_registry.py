@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SCRIPT = """
     import mlflow
+    import os
     from model import Doubling
 
     with mlflow.start_run():
@@ -26,6 +27,12 @@ SCRIPT = """
     version = mlflow.register_model(f"runs:/{run}/model", "from-a-job")
     model = mlflow.pyfunc.load_model(f"models:/from-a-job/{version.version}")
     print("doubled", model.predict([4]))
+
+    mlflow.pyfunc.save_model("saved", python_model=Doubling(), code_paths=["model.py"])
+    mlflow.register_model("file://" + os.path.abspath("saved"), "from-a-job-s-folder")
+    mlflow.MlflowClient().create_model_version(
+        "from-a-job-s-folder", "file://" + os.path.abspath("saved")
+    )
 """
 MODEL = """
     import mlflow.pyfunc
@@ -71,6 +78,18 @@ def test_what_a_job_registers_is_a_model_of_the_workspace(ml_client: "MLClient",
     model = ml_client.models.get("from-a-job", label="latest")
     assert (model.version, model.type, model.job_name) == ("2", "mlflow_model", job)
     assert f"dcid.{job}/model" in str(model.path)
+
+
+def test_a_job_registers_a_folder_of_its_own(
+    ml_client: "MLClient", mlflow_client: Any, job: str
+) -> None:
+    import mlflow
+
+    first, second = (ml_client.models.get("from-a-job-s-folder", n) for n in ("1", "2"))
+    for model in (first, second):
+        assert "/datastores/workspaceartifactstore/paths/LocalUpload/" in str(model.path)
+    assert first.path != second.path
+    assert mlflow.pyfunc.load_model("models:/from-a-job-s-folder/2").predict([3]) == [6]
 
 
 def test_a_registered_model_is_loaded_from_outside(mlflow_client: Any, job: str) -> None:
