@@ -25,6 +25,8 @@ from emulator.store import Resource
 _DEPLOYMENTS = WORKSPACE + "/onlineEndpoints/{endpoint}/deployments"
 DEPLOYMENT = _DEPLOYMENTS + "/{name}"
 _KIND = "onlineEndpoints/deployments"
+_USUAL_SIZE = "Standard_F4s_v2"
+"""The size of a deployment whose client names none."""
 _LONGEST_REQUEST_SECONDS = 180
 _CONTAINERS = {"InferenceServer": lambda log: log, "StorageInitializer": storage_log}
 """The log of each container, by the log of the deployment."""
@@ -162,7 +164,8 @@ def _checked(emulator: Emulator, body: dict[str, Any], workspace: str) -> dict[s
             "OperationNotSupported",
             f"The local Azure ML does not emulate {kind} deployments, only Managed ones.",
         )
-    size = str(properties.get("instanceType") or "")
+    size = str(properties.get("instanceType") or _USUAL_SIZE)
+    properties["instanceType"] = size
     if find_size(size) is None:
         raise AzureError(
             400,

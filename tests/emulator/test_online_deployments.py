@@ -57,6 +57,16 @@ def test_a_model_that_does_not_load_fails_the_deployment_with_its_log(
         ml_client.online_deployments.get("broken", endpoint.name)
 
 
+def test_a_deployment_whose_client_names_no_size_has_the_usual_one(
+    ml_client: "MLClient", endpoint: Endpoint
+) -> None:
+    asked = deployment(endpoint.name, "sizeless", endpoint.model)
+    asked.instance_type = None
+    made = ml_client.online_deployments.begin_create_or_update(asked).result()
+    assert made.instance_type == "Standard_F4s_v2"
+    ml_client.online_deployments.begin_delete("sizeless", endpoint.name).result()
+
+
 def test_a_model_that_loads_too_slowly_fails_the_deployment(
     ml_client: "MLClient", endpoint: Endpoint, emulator: RunningEmulator
 ) -> None:
