@@ -21,6 +21,7 @@ _UPLOADED = re.compile(r"azureml://artifacts/(?P<path>.*)")
 _OF_A_RUN = re.compile(
     r".*/datastores/workspaceartifactstore/paths/ExperimentRun/dcid\.([^/]+)/(.*)"
 )
+_OF_AN_UPLOAD = re.compile(r".*/datastores/workspaceartifactstore/paths/(LocalUpload/[^/]+/.+)")
 
 
 def model_uri(emulator: "Emulator", source: str) -> str:
@@ -75,8 +76,13 @@ def _artifact(emulator: "Emulator", path: str) -> str:
 
 
 def download_uri(emulator: "Emulator", version: Resource, in_job: bool) -> str:
-    """Where MLflow reads a model's files: through the artifacts of its run, or where they lie."""
+    """Where MLflow reads a model's files: as artifacts of its run or its upload, or where they lie.
+
+    A folder that is read as an artifact keeps its name where it is downloaded to, as in Azure.
+    """
     uri: str = version["properties"]["modelUri"]
+    if not in_job and (match := _OF_AN_UPLOAD.fullmatch(uri)):
+        return f"azureml://artifacts/{match[1]}"
     match = _OF_A_RUN.fullmatch(uri)
     if match is None or in_job:
         return local_path(emulator, uri).resolve().as_uri()

@@ -172,6 +172,8 @@ def test_a_folder_of_this_machine_is_registered(
     path = str(ml_client.models.get("from-a-folder", version.version).path)
     assert "/datastores/workspaceartifactstore/paths/LocalUpload/" in path
     assert mlflow.pyfunc.load_model("models:/from-a-folder/1").predict([2]) == [4]
+    mlflow.artifacts.download_artifacts("models:/from-a-folder/1", dst_path=str(tmp_path / "down"))
+    assert (tmp_path / "down" / "saved" / "MLmodel").is_file()
     first = mlflow_client.create_model_version("by-its-version", f"file://{tmp_path / 'saved'}")
     assert (first.name, first.version) == ("by-its-version", "1")
     assert ml_client.models.get("by-its-version", "1").type == "mlflow_model"
