@@ -107,8 +107,11 @@ def test_the_vault_of_a_workspace_holds_secrets_too(ml_client: "MLClient") -> No
     assert ask("GET", path).json()["properties"]["vaultUri"].startswith("https://")
     assert _secret(path, "PUT", "/secrets/w", {"value": "5"}).status_code == 200
     assert _secret(path, "GET", "/secrets/w").json()["value"] == "5"
-    collection = path.rpartition("/")[0]
-    assert path in [vault["id"] for vault in ask("GET", collection).json()["value"]]
+    group, _, provider = path.rpartition("/")[0].partition("/providers/")
+    subscription = group.partition("/resourceGroups/")[0]
+    for scope in (group, subscription):
+        listed = ask("GET", f"{scope}/providers/{provider}").json()["value"]
+        assert path in [vault["id"] for vault in listed]
 
 
 def test_a_deleted_vault_forgets_its_secrets(path: str) -> None:

@@ -84,6 +84,8 @@ def test_roles_are_assigned_listed_and_taken_back(user: str, group: str) -> None
     query = f"?$filter=atScope() and principalId eq '{principal}'"
     listed = ask("GET", f"{below}/providers/Microsoft.Authorization/roleAssignments{query}")
     assert [each["id"] for each in listed.json()["value"]] == [path]
+    definition = made.json()["properties"]["roleDefinitionId"]
+    assert ask("GET", definition).json()["properties"]["roleName"] == READER
     bad = {"properties": {"roleDefinitionId": str(uuid.uuid4()), "principalId": principal}}
     other = path.replace(path.rpartition("/")[2], str(uuid.uuid4()))
     assert ask("PUT", other, bad).json()["error"]["code"] == "RoleDefinitionDoesNotExist"
