@@ -34,6 +34,7 @@ from emulator.compute.records import user_log
 from emulator.compute.script_call import python_call
 from emulator.compute.step_python import describe, step_python
 from emulator.compute.targets import compute_path
+from emulator.compute.threads import in_thread
 from emulator.compute.values import Data, Literal, PathIn, StepOutput, Value
 from emulator.compute.warm_process import NodeLost
 from emulator.environments.layer import installs
@@ -76,7 +77,7 @@ async def run_step(runner: "JobRunner", job: StepJob) -> None:
         try:
             await _move(runner, job, "Preparing")
             exit_ = await _execute(runner, job, folder)
-            await asyncio.to_thread(keep_folders, runner.emulator, job.name, folder / "wd")
+            await in_thread(keep_folders, runner.emulator, job.name, folder / "wd")
             judge(exit_, job.step.command, _log(runner, job))
             await _move(runner, job, "Finalizing")
         finally:
@@ -103,9 +104,9 @@ async def _execute(runner: "JobRunner", job: StepJob, folder: Path) -> Exit:
     emulator = runner.emulator
     work = folder / "wd"
     interpreter = await step_python(runner, job)
-    await asyncio.to_thread(_copy_code, runner, job, work)
+    await in_thread(_copy_code, runner, job, work)
     offer_outputs(work)
-    files = await asyncio.to_thread(input_files, emulator, job, folder)
+    files = await in_thread(input_files, emulator, job, folder)
     outputs = output_places(emulator, job)
     values: dict[str, str | None] = {f"inputs.{name}": text for name, text in files.items()}
     values |= {f"outputs.{name}": place for name, place in outputs.items()}

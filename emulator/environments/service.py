@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emulator.compute.process import started_at
+from emulator.compute.threads import in_thread
 from emulator.environments import own_torch
 from emulator.environments.build import Build
 from emulator.environments.conda import CondaFile, read
@@ -92,7 +93,7 @@ class Environments:
 
     async def layer(self, beneath: Interpreter, folder: Path) -> Interpreter:
         """An environment over another, for a command that installs packages; in a new folder."""
-        return await asyncio.to_thread(layer, beneath, folder)
+        return await in_thread(layer, beneath, folder)
 
     def is_ready(self, reference: str | None, workspace: str | None = None) -> bool:
         """Whether nothing has to be built for an environment. Raises EnvironmentFailed."""
