@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from emulator.http import AzureError
+from emulator.job_outputs import output_address
 from emulator.registry_store import stored_version
 from emulator.resource_manager.asset_kinds import CODES, DATA, MODELS
 from emulator.web import held_path, is_web, place
@@ -95,7 +96,8 @@ def _follow(emulator: "Emulator", uri: str, home: str) -> str | Path:
             emulator, match["datastore"], match["path"], _workspace(emulator, match) or home
         )
     if match := _JOB_OUTPUT.fullmatch(uri):
-        return _job_output(emulator, home, match["job"], match["output"], match["path"] or "")
+        place = output_address(emulator, home, match["job"], match["output"])
+        return f"{place}/{match['path'] or ''}"
     if (match := _REGISTRY_ASSET.fullmatch(uri)) and (address := _stored(emulator, match)):
         return address
     if match := _REGISTRY_MODEL.fullmatch(uri):
@@ -137,20 +139,6 @@ def _workspace(emulator: "Emulator", match: re.Match[str]) -> str | None:
         f"/providers/Microsoft.MachineLearningServices/workspaces/{match['workspace']}"
     )
     return path if emulator.store.get(path) else None
-
-
-def _job_output(emulator: "Emulator", home: str, job: str, output: str, path: str) -> str:
-    resource = emulator.store.get(f"{home}/jobs/{job}")
-    if resource is None:
-        raise AzureError(404, "UserError", f"Could not find job: {job}.")
-    outputs = resource["properties"].get("outputs") or {}
-    uri = (outputs.get(output) or {}).get("uri")
-    if not uri:
-        names = ", ".join(outputs) or "none"
-        raise AzureError(
-            400, "UserError", f"Job {job} has no output named {output}. Its outputs: {names}."
-        )
-    return f"{uri.rstrip('/')}/{path}"
 
 
 def _named(

@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from emulator.http import AzureError
+from emulator.job_outputs import output_address
 
 if TYPE_CHECKING:
     from emulator.core import Emulator
@@ -44,15 +44,7 @@ def _output(emulator: "Emulator", workspace: str, job: str, output: str, path: s
         if "/paths/" not in output_uri:
             folder = f"ExperimentRun/dcid.{job}/{path}"
             return f"azureml://datastores/workspaceartifactstore/paths/{folder}"
-    if resource is None:
-        raise AzureError(404, "UserError", f"Could not find job: {job}.", inner=("NotFound",))
-    if output not in outputs:
-        raise AzureError(
-            400,
-            "UserError",
-            f"Job {job} has no output named {output}. Its outputs: {', '.join(outputs)}.",
-        )
-    return f"{outputs[output]['uri'].rstrip('/')}/{path}"
+    return f"{output_address(emulator, workspace, job, output)}/{path}"
 
 
 def _has_artifacts(emulator: "Emulator", run: str) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from tests.contract.created import Created
-from tests.contract.jobs_support import ended, pipeline
+from tests.contract.jobs_support import command_job, ended, pipeline
 from tests.contract.service import Service, inner_codes
 
 
@@ -92,6 +92,30 @@ def test_what_a_pipeline_hands_out_is_downloaded(
 ) -> None:
     client.jobs.download(finished, output_name="copied", download_path=tmp_path)
     assert (tmp_path / "named-outputs" / "copied" / "y").read_text() == "hello\n"
+
+
+@pytest.mark.operation("DataVersions_CreateOrUpdate", cost="storage")
+def test_what_a_pipeline_hands_out_becomes_an_asset(
+    service: Service, finished: str, created: Created
+) -> None:
+    path = f"/data/{created.name('out')}/versions/1"
+    output = f"azureml://jobs/{finished}/outputs/copied"
+    properties = {"dataType": "uri_folder", "dataUri": output, "tags": created.tags}
+    answer = service.send("PUT", path, {"properties": properties})
+    assert answer.status_code == 201
+    assert "/datastores/" in answer.json()["properties"]["dataUri"]
+
+
+@pytest.mark.operation("Jobs_CreateOrUpdate", cost="compute-minutes")
+def test_what_a_pipeline_hands_out_is_read_by_another_job(
+    client: Any, created: Created, environment: str, cluster: str, finished: str
+) -> None:
+    from azure.ai.ml import Input
+
+    output = Input(type="uri_folder", path=f"azureml://jobs/{finished}/outputs/copied")
+    line = "grep hello ${{inputs.from_}}/y"
+    job = command_job(created, environment, cluster, line, inputs={"from_": output})
+    assert ended(client, client.jobs.create_or_update(job).name) == "Completed"
 
 
 def test_its_literals_are_text(service: Service, finished: str) -> None:
