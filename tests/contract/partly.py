@@ -3,6 +3,9 @@
 PARTLY = {
     "Jobs_CreateOrUpdate": "command and pipeline jobs; sweep, AutoML, Spark and labeling jobs "
     "answer 501",
+    "PrivateEndpointConnections_Get": "there are none: 404",
+    "BatchEndpoints_ListKeys": "they have none: 400",
+    "Jobs_Update": "notification settings are kept; nobody is notified",
     "OnlineDeployments_CreateOrUpdate": "no containers: images are named in the log and not used",
     "EnvironmentVersions_CreateOrUpdate": "images and build contexts are kept and not used",
     "BlockBlob_Upload": "block blobs; page and append blobs answer 501",
@@ -16,6 +19,5 @@ PARTLY = {
     "Vaults_Delete": "gone at once: a deleted vault cannot be recovered",
     "ManagedNetworkSettingsRule_CreateOrUpdate": "rules are kept; no traffic is kept from anywhere",
     "Identity_Token": "client credentials; no user signs in",
-    "MLflow_logged-models_search": "finds none: models are artifacts of their runs",
 }
 """An operation, and what of it is missing."""
