@@ -7,7 +7,6 @@ from emulator.blob_store import BlobStore
 from emulator.clock import CLOCK
 from emulator.compute.runner import JobRunner
 from emulator.compute.strays import kill_strays
-from emulator.compute.unwatched import UnwatchedJobs
 from emulator.compute.warm import WarmNode
 from emulator.config import Config
 from emulator.deployments import DeploymentProcesses
@@ -51,7 +50,6 @@ class Emulator:
         self.node = WarmNode(config.state, config.client_environment())
         self.environments = Environments(self)
         self.jobs = JobRunner(self)
-        self.unwatched = UnwatchedJobs(self.jobs)
         self.deployments = DeploymentProcesses(self)
         self.alarms = Alarms()
         self.schedules = Scheduler(self)
@@ -99,7 +97,7 @@ class Emulator:
         return self.config.state / "resetting"
 
     def _forget(self) -> None:
-        self.unwatched.clear()
+        self.jobs.unwatched.clear()
         self.store.clear()
         self.blobs.clear()
         self.accounts.clear()

@@ -34,6 +34,7 @@ from emulator.compute.step import (
     planned_outputs,
     run_step,
 )
+from emulator.compute.unwatched import UnwatchedJobs
 from emulator.http import AzureError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class JobRunner:
         store = emulator.store
         self.slots = Slots(cores, partial(targets.nodes, store), partial(targets.show_use, store))
         self.reuse = Reuse(emulator)
+        self.unwatched = UnwatchedJobs(self)
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._stopping = self._forgotten = False
 

@@ -113,7 +113,7 @@ def _put(request: Request, body: dict[str, Any]) -> Response:
 
     async def provision() -> None:
         if old is None and not emulator.transitions.are_set("endpoints"):
-            await emulator.unwatched.ended(workspace_path(request))
+            await emulator.jobs.unwatched.ended(workspace_path(request))
         set_state(store, path, "Succeeded")
 
     return changes.begin(path, resource, provision(), 200 if old else 201, body)

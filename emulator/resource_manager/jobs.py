@@ -45,7 +45,7 @@ def register(router: Router) -> None:
         job = stored(request, path)
         if job is None:
             raise not_found(name)
-        emulator_of(request).unwatched.asked_about(path)
+        emulator_of(request).jobs.unwatched.asked_about(path)
         return job
 
     @router.operation("Jobs_CreateOrUpdate", "PUT", WORKSPACE + "/jobs/{name}")
@@ -55,7 +55,7 @@ def register(router: Router) -> None:
         known = emulator.store.get(path) is not None
         job = put(emulator, path, await json_body(request))
         if not known:
-            emulator.unwatched.submitted(job["id"])
+            emulator.jobs.unwatched.submitted(job["id"])
         headers = None if known else {"Location": str(request.url)}
         return answer(request, job, 200 if known else 201, headers)
 
