@@ -7,6 +7,7 @@ is a hash of its contents: it stays the same until a file changes.
 """
 
 import re
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Scope
 
+from emulator.gate import host_of
 from emulator.hub_repository import CHUNK, HubError, Repository, folder_entry
 
-LOOPBACK = {"127.0.0.1", "::1", "localhost", "testclient"}
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+_NOTED = 1000
+"""Requests that are remembered."""
 
 
 class Hub:
@@ -184,14 +188,16 @@ class _Door:
     An encoded slash stays encoded: a revision such as refs%2Fpr%2F1 is one part of the path.
     """
 
-    def __init__(self, app: Any, requests: list[str]) -> None:
+    def __init__(self, app: Any, requests: deque[str]) -> None:
         self.app = app
         self.requests = requests
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             self.requests.append(f"{scope['method']} {scope['path']}")
-            if scope.get("client") and scope["client"][0] not in LOOPBACK:
+            client = scope.get("client")
+            # A page elsewhere can lead its own name here, and would read what a user keeps.
+            if (client and client[0] not in LOOPBACK) or host_of(scope) not in LOOPBACK:
                 refusal = _failure(403, "Forbidden", "The stand-in hub serves this machine only.")
                 await refusal(scope, receive, send)
                 return
@@ -215,8 +221,8 @@ def operation_name(scope: Scope) -> str:
 
 
 def hub_app(*folders: Path) -> Starlette:
-    """The hub over the folders as an ASGI app; `app.state.requests` lists what was asked of it."""
-    requests: list[str] = []
+    """The hub over the folders as an ASGI app; `app.state.requests`: what was asked last."""
+    requests: deque[str] = deque(maxlen=_NOTED)
     app = Starlette(
         routes=_routes(Hub(*folders)),
         middleware=[Middleware(_Door, requests=requests)],

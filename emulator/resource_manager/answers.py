@@ -167,6 +167,10 @@ _OF_VERSION: dict[tuple[str, str], dict[str, Any]] = {
 """Properties that one api-version has, and later ones not: (version, kind)."""
 
 
+_LONGEST_KEPT = 16 << 10
+"""Characters of a resource whose answer is kept in memory."""
+
+
 def api_version(request: Request) -> str:
     return request.query_params.get("api-version", "")
 
@@ -186,12 +190,17 @@ def stored(request: Request, path: str) -> Response | None:
     text = emulator_of(request).store.text(path)
     if text is None:
         return None
-    return Response(_complete_text(text, api_version(request)), media_type="application/json")
+    complete_text = _kept_text if len(text) <= _LONGEST_KEPT else _complete_text
+    return Response(complete_text(text, api_version(request)), media_type="application/json")
 
 
 @lru_cache(maxsize=500)
-def _complete_text(text: str, version: str) -> str:
+def _kept_text(text: str, version: str) -> str:
     """What is asked for again and again while nothing changes is made once."""
+    return _complete_text(text, version)
+
+
+def _complete_text(text: str, version: str) -> str:
     return json.dumps(complete(json.loads(text), version), separators=(",", ":"))
 
 

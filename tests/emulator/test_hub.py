@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ print(json.dumps({s: [len(part), part.column_names, part[0]] for s, part in rows
 @dataclass
 class RunningHub:
     url: str
-    requests: list[str]
+    requests: deque[str]
 
     @property
     def api(self) -> HfApi:
@@ -112,7 +113,7 @@ def load(hub: RunningHub, home: Path, revision: str) -> dict[str, Any]:
 def test_datasets_loads_every_split_and_downloads_it_once(hub: RunningHub, tmp_path: Path) -> None:
     commit = hub.api.dataset_info(CHAT).sha
     assert commit is not None
-    del hub.requests[:]
+    hub.requests.clear()
     first = load(hub, tmp_path, commit)
     assert {split: part[0] for split, part in first.items()} == {
         split: rows * 5 // 100 for split, rows in SPLITS.items()
@@ -122,7 +123,7 @@ def test_datasets_loads_every_split_and_downloads_it_once(hub: RunningHub, tmp_p
     assert set(row["messages"][0]) == {"content", "role"}
     assert len(_downloads(hub)) == len(SPLITS)
 
-    del hub.requests[:]
+    hub.requests.clear()
     assert load(hub, tmp_path, commit) == first
     assert _downloads(hub) == []
 
@@ -298,3 +299,10 @@ def test_one_speakers_messages_in_a_row_become_one_turn() -> None:
     said = [("a", "Hello"), ("a", "  what\u2019s  new "), ("b", ""), ("b", "books")]
     groups = [[{"sender": sender, "text": text}] for sender, text in said]
     assert make_sample.turns({"messages": groups}) == ["Hello\nwhat's new", "books"]
+
+
+def test_a_page_elsewhere_cannot_lead_its_own_name_here(own_hub: RunningHub) -> None:
+    url = f"{own_hub.url}/models/local/tiny/resolve/main/config.json"
+    answer = httpx.get(url, headers={"Host": "attacker.example"})
+    assert answer.status_code == 403
+    assert "phi3" not in answer.text
