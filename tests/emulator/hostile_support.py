@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 import requests
 
-from emulator.config import Config
-from emulator.identity import STORAGE, Tokens
+from emulator.config import Config, load_config
+from emulator.identity import MANAGEMENT, STORAGE, Tokens
+from tests.emulator.running import RunningEmulator
 
 ARM = "management.azure.com"
 API_VERSION = {"api-version": "2024-10-01"}
@@ -43,3 +44,19 @@ def blob_request(config: Config, method: str, rest: str) -> requests.Response:
     with requests.Session() as session:
         proxies = {"https": config.proxy_url}
         return session.send(request, verify=str(config.ca_bundle), proxies=proxies, timeout=10)
+
+
+def config_of(emulator: RunningEmulator) -> Config:
+    config = load_config(emulator.state)
+    assert config is not None
+    return config
+
+
+def signed_session(config: Config) -> requests.Session:
+    """A session that may ask the resource manager."""
+    session = requests.Session()
+    # Requests that are prepared by hand do not look at the environment.
+    session.verify, session.proxies = str(config.ca_bundle), {"https": config.proxy_url}
+    token = Tokens(config).issue(MANAGEMENT[0], config.client_id)
+    session.headers["Authorization"] = f"Bearer {token}"
+    return session

@@ -18,29 +18,28 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from emulator import connections
-from emulator.config import Config, load_config
-from emulator.identity import MANAGEMENT, Tokens
+from emulator.config import Config
 from emulator.limits import MOST_BYTES
 from emulator.server import uvicorn_server
-from tests.emulator.hostile_support import API_VERSION, ARM, all_received, connect_tls
+from tests.emulator.hostile_support import (
+    API_VERSION,
+    ARM,
+    all_received,
+    config_of,
+    connect_tls,
+    signed_session,
+)
 from tests.emulator.running import ROOT, RunningEmulator
 
 
 @pytest.fixture(scope="module")
 def config(emulator: RunningEmulator) -> Config:
-    config = load_config(emulator.state)
-    assert config is not None
-    return config
+    return config_of(emulator)
 
 
 @pytest.fixture(scope="module")
 def session(config: Config) -> requests.Session:
-    session = requests.Session()
-    # Requests that are prepared by hand do not look at the environment.
-    session.verify, session.proxies = str(config.ca_bundle), {"https": config.proxy_url}
-    token = Tokens(config).issue(MANAGEMENT[0], config.client_id)
-    session.headers["Authorization"] = f"Bearer {token}"
-    return session
+    return signed_session(config)
 
 
 def _zeros(count: int) -> Iterator[bytes]:

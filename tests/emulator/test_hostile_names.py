@@ -6,27 +6,19 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from emulator.config import Config, load_config
-from emulator.identity import MANAGEMENT, Tokens
-from tests.emulator.hostile_support import API_VERSION, ARM, blob_request
+from emulator.config import Config
+from tests.emulator.hostile_support import API_VERSION, ARM, blob_request, config_of, signed_session
 from tests.emulator.running import RunningEmulator
 
 
 @pytest.fixture(scope="module")
 def config(emulator: RunningEmulator) -> Config:
-    config = load_config(emulator.state)
-    assert config is not None
-    return config
+    return config_of(emulator)
 
 
 @pytest.fixture(scope="module")
 def session(config: Config) -> requests.Session:
-    session = requests.Session()
-    # Requests that are prepared by hand do not look at the environment.
-    session.verify, session.proxies = str(config.ca_bundle), {"https": config.proxy_url}
-    token = Tokens(config).issue(MANAGEMENT[0], config.client_id)
-    session.headers["Authorization"] = f"Bearer {token}"
-    return session
+    return signed_session(config)
 
 
 @pytest.mark.parametrize(
