@@ -136,9 +136,9 @@ def _jobs(life: Life, middle: Middle, folder: Path) -> None:
     _ok(life.send("PUT", "/environments/slow/versions/1", body))
     slow = f"{life.config.workspace_path}/environments/slow/versions/1"
     life_long = "sleep 600 & setsid sleep 600 & wait"
-    component = {
-        "componentSpec": {"type": "command", "command": life_long, "environment": "azureml:own:1"}
-    }
+    spec = {"type": "command", "command": life_long, "environment": "azureml:own:1"}
+    # Of two steps that do the same, one runs, unless their results may differ.
+    component = {"componentSpec": {**spec, "is_deterministic": False}}
     _ok(life.send("PUT", "/components/nap/versions/1", {"properties": component}))
     nap = f"{life.config.workspace_path}/components/nap/versions/1"
     pipeline = {

@@ -1,6 +1,7 @@
 """Names and values that mean no good, or are none: in paths, bodies and queries."""
 
 import socket
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -108,6 +109,9 @@ def test_the_log_has_one_line_a_request(config: Config, session: requests.Sessio
     with socket.create_connection((proxy.hostname or "", proxy.port or 0), timeout=5) as plain:
         plain.sendall(b"CONNECT x\n2026-01-01\tERROR\tforged:443 HTTP/1.1\r\n\r\n")
         assert plain.recv(4096).startswith(b"HTTP/1.1 502")
-    lines = (config.state / "emulator.log").read_text().splitlines()
+    log, end = config.state / "emulator.log", time.monotonic() + 10
+    while log.read_text().count("forged") < 2 and time.monotonic() < end:  # it is written later
+        time.sleep(0.05)
+    lines = log.read_text().splitlines()
     assert [line for line in lines if "forged" in line and line.startswith("2026-01-01")] == []
     assert len([line for line in lines if "forged" in line]) == 2
