@@ -30,16 +30,18 @@ class LocalAzureML:
 def azureml_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAzureML]:
     """One emulator for the session. Its environment is set for the tests' own process."""
     from emulator.cli import running_emulator
+    from emulator.compute.unwatched import AT_ONCE, SWITCH
 
-    with running_emulator(tmp_path_factory.mktemp("azureml")) as config:
-        environment = config.client_environment()
-        previous = dict(os.environ)
-        os.environ.update(environment)
-        try:
+    previous = dict(os.environ)
+    os.environ[SWITCH] = AT_ONCE
+    try:
+        with running_emulator(tmp_path_factory.mktemp("azureml")) as config:
+            environment = config.client_environment()
+            os.environ.update(environment)
             yield LocalAzureML(config.state, environment)
-        finally:
-            os.environ.clear()
-            os.environ.update(previous)
+    finally:
+        os.environ.clear()
+        os.environ.update(previous)
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
     os.environ.update(
         {
+            "AZUREML_EMULATOR_ENDPOINTS": "at-once",
             "FINETUNE_RETRY_SECONDS": "0.2",
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

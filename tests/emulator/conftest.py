@@ -35,6 +35,11 @@ def control(emulator: RunningEmulator) -> Iterator[Control]:
 
 @pytest.fixture(scope="session")
 def ml_client(emulator: RunningEmulator) -> "MLClient":
+    return client_for(emulator)
+
+
+def client_for(emulator: RunningEmulator) -> "MLClient":
+    """The SDK's client for an emulator's workspace; the environment must lead to it."""
     from azure.ai.ml import MLClient
     from azure.identity import DefaultAzureCredential
 

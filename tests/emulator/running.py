@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from emulator.compute.unwatched import AT_ONCE, SWITCH
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,12 +41,14 @@ def emulator_command(*arguments: str, state: Path) -> subprocess.CompletedProces
 class StartedEmulator:
     """An emulator started for a state folder; a context manager that stops it."""
 
-    def __init__(self, state: Path, *options: str) -> None:
+    def __init__(self, state: Path, *options: str, **variables: str) -> None:
         self._state = state
         self._options = options
+        self._variables = {SWITCH: AT_ONCE, **variables}
 
     def __enter__(self) -> RunningEmulator:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AZUREML_")}
+        environment |= self._variables
         self._state.mkdir(parents=True, exist_ok=True)
         # One that was killed leaves its file behind.
         (self._state / "ready").unlink(missing_ok=True)

@@ -6,10 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from emulator.compute.unwatched import SWITCH
 from emulator.control_client import Control
+from tests.emulator.conftest import client_for
+from tests.emulator.running import RunningEmulator, StartedEmulator
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulator]:
+    """As notebooks have it; the emulator of the other tests makes endpoints at once."""
+    with (
+        StartedEmulator(tmp_path_factory.mktemp("patient"), **{SWITCH: ""}) as running,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in running.environment.items():
+            patch.setenv(name, value)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ml_client(emulator: RunningEmulator) -> "MLClient":
+    return client_for(emulator)
 
 
 @pytest.fixture
