@@ -46,16 +46,32 @@ def service_sas(
     hours: float,
 ) -> str:
     """The query string of a service SAS for a container, or for one blob, from now on."""
-    now = CLOCK.now()
-    query = {
-        "sv": SAS_VERSION,
-        # Clients whose clock is a little behind are welcome too.
-        "st": _instant(now - timedelta(minutes=15)),
-        "se": _instant(now + timedelta(hours=hours)),
+    query = _validity(hours) | {
         "sr": "b" if blob else "c",
         "sp": "".join(p for p in _PERMISSION_ORDER if p in permissions),
     }
     query["sig"] = sign(key, service_sas_text(account, container, blob, query))
+    return _joined(query)
+
+
+def account_sas(account: str, key: str, permissions: str, *, hours: float) -> str:
+    """The query string of an account SAS for all blobs and containers, from now on."""
+    query = _validity(hours) | {"ss": "b", "srt": "sco", "sp": permissions, "spr": "https"}
+    query["sig"] = sign(key, account_sas_text(account, query))
+    return _joined(query)
+
+
+def _validity(hours: float) -> dict[str, str]:
+    now = CLOCK.now()
+    return {
+        "sv": SAS_VERSION,
+        # Clients whose clock is a little behind are welcome too.
+        "st": _instant(now - timedelta(minutes=15)),
+        "se": _instant(now + timedelta(hours=hours)),
+    }
+
+
+def _joined(query: Mapping[str, str]) -> str:
     return "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
 
 

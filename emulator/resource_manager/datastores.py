@@ -6,6 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from emulator.blob_signatures import account_sas
 from emulator.blob_store import BlobError
 from emulator.config import Config
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
@@ -131,9 +132,17 @@ async def _list_secrets(request: Request) -> Response:
             f"The datastore {request.path_params['name']} has no secrets: it is read with the "
             "identity of its user.",
         )
-    # A key, and not a signature for the container: clients sign with it for others of the
-    # account, as for the one of a code version.
-    return JSONResponse({"secretsType": "AccountKey", "key": emulator.config.account_key})
+    asked = await json_body(request) if await request.body() else {}
+    config = emulator.config
+    # With what they get for the artifacts clients sign addresses of logs: that must be a key.
+    if (
+        asked.get("expirableSecret") is True
+        and properties["containerName"] == config.blob_container
+    ):
+        hours = asked.get("expireAfterHours") or 1
+        token = account_sas(config.account, config.account_key, "rwdlac", hours=float(hours))
+        return JSONResponse({"secretsType": "Sas", "sasToken": token})
+    return JSONResponse({"secretsType": "AccountKey", "key": config.account_key})
 
 
 def _put(request: Request, body: dict[str, Any]) -> tuple[Resource, bool]:

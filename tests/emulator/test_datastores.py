@@ -179,3 +179,14 @@ def test_answers_carry_the_headers_of_the_service(ml_client: "MLClient") -> None
     assert facts["Location"] == "eastus"
     assert facts["InnerError"] == {"code": "NotFoundError", "innerError": None}
     assert facts.keys() >= {"Correlation", "Environment", "Time"}
+
+
+def test_a_secret_that_expires_is_a_signature_and_one_for_artifacts_a_key(
+    ml_client: "MLClient",
+) -> None:
+    operations = ml_client.datastores
+    signature = operations._list_secrets("workspaceblobstore", expirable_secret=True)
+    assert (signature.secrets_type, "sig=" in signature.sas_token) == ("Sas", True)
+    for name, expires in (("workspaceblobstore", False), ("workspaceartifactstore", True)):
+        key = operations._list_secrets(name, expirable_secret=expires)
+        assert (key.secrets_type, bool(key.key)) == ("AccountKey", True)
