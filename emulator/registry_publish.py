@@ -4,9 +4,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from emulator.http import WORKSPACE, AzureError, Router, emulator_of, json_body
-from emulator.registry_service import find_version
 from emulator.registry_store import find_registry
-from emulator.registry_uploads import copy_asset
+from emulator.registry_uploads import begin_copy
 from emulator.resource_manager import asset_versions
 from emulator.resource_manager.asset_kinds import (
     CODES,
@@ -53,10 +52,4 @@ def _register(router: Router, kind: Kind, files: str) -> None:
             )
         name = str(asked.get("destinationName") or name)
         version = str(asked.get("destinationVersion") or version)
-        if find_version(registry, kind, name, version):
-            reference = registry.id(kind.collection, name, version)
-            raise AzureError(409, "UserError", f"Asset already exists: {reference}")
-        work = copy_asset(registry, kind, name, version, source["properties"], files)
-        operation = emulator.operations.begin(work)
-        headers = emulator.operations.headers(operation, location=True)
-        return Response(status_code=202, headers=headers)
+        return begin_copy(registry, kind, name, version, source["properties"], files)

@@ -114,13 +114,22 @@ async def _import(request: Request) -> Response:
     source, kind, key = _source(emulator, str(asked.get("sourceAssetId")))
     name = asked.get("destinationName") or source["id"].split("/")[-3]
     version = asked.get("destinationVersion") or source["name"]
+    return begin_copy(place, kind, str(name), str(version), source["properties"], key)
+
+
+def begin_copy(
+    place: Place, kind: Kind, name: str, version: str, properties: dict[str, Any], key: str
+) -> Response:
+    """Start to copy an asset into a registry; 409 when it has one of that name and version.
+
+    `key`: the property that holds the address of its files; "" for an asset without any.
+    """
     if find_version(place, kind, name, version):
         reference = place.id(kind.collection, name, version)
         raise AzureError(409, "UserError", f"Asset already exists: {reference}")
-    work = copy_asset(place, kind, name, version, source["properties"], key)
-    operation = emulator.operations.begin(work)
-    headers = emulator.operations.headers(operation, location=True)
-    return Response(status_code=202, headers=headers)
+    operations = place.emulator.operations
+    operation = operations.begin(_copy_asset(place, kind, name, version, properties, key))
+    return Response(status_code=202, headers=operations.headers(operation, location=True))
 
 
 def _source(emulator: "Emulator", asset_id: str) -> tuple[Resource, Kind, str]:
@@ -143,7 +152,7 @@ def _source(emulator: "Emulator", asset_id: str) -> tuple[Resource, Kind, str]:
     return found, kind, key
 
 
-async def copy_asset(
+async def _copy_asset(
     place: Place, kind: Kind, name: str, version: str, properties: dict[str, Any], key: str
 ) -> None:
     if key:
