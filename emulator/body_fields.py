@@ -176,6 +176,32 @@ DEPLOYMENT: dict[str, Shape] = {
     ),
 }
 
+BATCH_ENDPOINT: dict[str, Shape] = {
+    **every("text", "authMode description"),
+    "properties": SCALARS,
+    "keys": Fields(every("text", "primaryKey secondaryKey")),
+    "defaults": Fields({"deploymentName": "text"}),
+}
+_ASSET = Fields(every("text", "referenceType assetId path datastoreId jobId"))
+BATCH_DEPLOYMENT: dict[str, Shape] = {
+    **every("text", "compute description environmentId loggingLevel outputAction outputFileName"),
+    **every("whole", "errorThreshold maxConcurrencyPerInstance miniBatchSize"),
+    "codeConfiguration": Fields(every("text", "codeId scoringScript")),
+    "environmentVariables": SCALARS,
+    "properties": SCALARS,
+    "model": _ASSET,
+    "resources": Fields({"instanceCount": "whole", "instanceType": "text", "properties": "object"}),
+    "retrySettings": Fields({"maxRetries": "whole", "timeout": "text"}),
+    "deploymentConfiguration": Fields(
+        {
+            **every("text", "deploymentConfigurationType description"),
+            "tags": SCALARS,
+            "settings": SCALARS,
+            "componentId": _ASSET,
+        }
+    ),
+}
+
 SCHEDULE: dict[str, Shape] = {
     **COMMON,
     "displayName": "text",

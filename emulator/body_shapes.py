@@ -2,6 +2,8 @@
 
 from emulator.body_check import Fields, ListOf, Shape
 from emulator.body_fields import (
+    BATCH_DEPLOYMENT,
+    BATCH_ENDPOINT,
     COMMON,
     COMPUTE,
     CONNECTION,
@@ -56,6 +58,10 @@ _URIS = Fields({"values": ListOf("text")})
 
 SHAPES: dict[str, Fields] = {
     "Artifacts_BatchCreateEmptyArtifacts": _ARTIFACTS,
+    "BatchDeployments_CreateOrUpdate": _tracked(BATCH_DEPLOYMENT),
+    "BatchDeployments_Update": _tracked(BATCH_DEPLOYMENT),
+    "BatchEndpoints_CreateOrUpdate": _tracked(BATCH_ENDPOINT),
+    "BatchEndpoints_Update": _tracked(BATCH_ENDPOINT),
     "Compute_CreateOrUpdate": _tracked(COMPUTE),
     "Compute_EnableSso": Fields({"enableSSO": "boolean"}),
     "Compute_Resize": Fields({"targetVMSize": "text"}),

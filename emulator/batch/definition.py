@@ -12,7 +12,7 @@ from emulator.http import AzureError
 from emulator.model_requirements import conda_of, unmet
 from emulator.resource_manager.asset_kinds import COMPONENTS, ENVIRONMENTS
 from emulator.resource_manager.asset_versions import find_version, put_version
-from emulator.resource_manager.batch_deployments import component_of
+from emulator.resource_manager.batch_deployments import checked_file_name, component_of
 from emulator.resource_manager.component_specs import ANONYMOUS
 from emulator.resource_manager.places import Place
 from emulator.store import Resource
@@ -43,8 +43,7 @@ def definition(
 
     Raises AzureError 400 for inputs or outputs that the deployment cannot use.
     """
-    own = asked.get("properties") or {}
-    experiment = own.get("experimentname") if isinstance(own, dict) else None
+    experiment = asked["properties"].get("experimentname")
     common = {
         "jobType": "Pipeline",
         "experimentName": str(experiment or endpoint["name"]),
@@ -154,7 +153,7 @@ def _score(
         path = str(older.get("path") or "").strip("/")
         uri = _address(f"{older['datastoreid']}/paths/{path}")
     place = {"uri": uri.rstrip("/") + "/"} if uri else {}
-    return {"jobOutputType": "uri_folder", **place}, file
+    return {"jobOutputType": "uri_folder", **place}, checked_file_name(str(file))
 
 
 def _spec(

@@ -64,8 +64,8 @@ def main() -> int:
     )
     report = Report(Path("logs"))
     scratch = Path(tempfile.mkdtemp(prefix="mini-batches-"))
-    os.environ.update(scoring_variables(own, scratch / "models"))
     try:
+        os.environ.update(scoring_variables(own, scratch / "models"))
         batches = cut(own, scratch)
         report.say(
             f"Input {own.input_name}: {sum(batch.size for batch in batches)} "

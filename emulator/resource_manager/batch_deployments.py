@@ -1,5 +1,6 @@
 """The deployments of batch endpoints: what a job that scores will run, and on which cluster."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -37,6 +38,7 @@ _DEFAULTS: dict[str, Any] = {
     "outputFileName": "predictions.csv",
 }
 """The service's own, by its published specification."""
+_FILE = re.compile(r"\w[\w .-]{0,254}")
 _RETRIES = {"maxRetries": 3, "timeout": "PT30S"}
 _ACTIONS = {"appendrow": "AppendRow", "summaryonly": "SummaryOnly"}
 _NUMBERS = {"errorThreshold": -1, "maxConcurrencyPerInstance": 1, "miniBatchSize": 1}
@@ -69,9 +71,20 @@ def register(router: Router) -> None:
 def component_of(properties: dict[str, Any]) -> str | None:
     """The pipeline component that a deployment runs; None for one that runs a model."""
     configuration = properties.get("deploymentConfiguration") or {}
-    reference = configuration.get("componentId") or {}
-    found = reference.get("assetId") if isinstance(reference, dict) else reference
-    return str(found) if found else None
+    found: str | None = (configuration.get("componentId") or {}).get("assetId")
+    return found or None
+
+
+def checked_file_name(name: str) -> str:
+    """The name of the file with the scores; AzureError 400 for one that leads elsewhere."""
+    if not _FILE.fullmatch(name):
+        raise AzureError(
+            400,
+            "BadRequest",
+            f"The outputFileName '{name}' is invalid: letters, digits, '-', '_', '.' and spaces, "
+            "beginning with a letter, a digit or '_'.",
+        )
+    return name
 
 
 def _endpoint(request: Request) -> Resource:
@@ -138,8 +151,9 @@ async def _settled(emulator: "Emulator", path: str) -> None:
 def _checked(emulator: "Emulator", given: dict[str, Any], workspace: str) -> dict[str, Any]:
     """A deployment's properties with the service's defaults; AzureError for unusable ones."""
     properties = {**_DEFAULTS, **{key: v for key, v in given.items() if v is not None}}
+    checked_file_name(properties["outputFileName"])
     for key, least in _NUMBERS.items():
-        if type(properties[key]) is not int or properties[key] < least:
+        if properties[key] < least:
             raise AzureError(
                 400,
                 "BadRequest",
@@ -178,8 +192,7 @@ def _retries(given: dict[str, Any] | None) -> dict[str, Any]:
     settings = {**_RETRIES, **{key: v for key, v in (given or {}).items() if v is not None}}
     try:
         seconds(settings["timeout"])
-        int(settings["maxRetries"])
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise AzureError(400, "BadRequest", f"retrySettings: {error}") from error
     return settings
 

@@ -142,10 +142,7 @@ def _checked(emulator: "Emulator", path: str, name: str, given: dict[str, Any]) 
             "BadRequest",
             f"The authMode of a batch endpoint is {_AUTH_MODE}; it cannot be {mode}.",
         )
-    defaults = given.get("defaults")
-    if defaults is not None and not isinstance(defaults, dict):
-        raise AzureError(400, "BadRequest", "defaults must be an object with a deploymentName.")
-    default = (defaults or {}).get("deploymentName")
+    default = (given.get("defaults") or {}).get("deploymentName")
     if default and emulator.store.get(f"{path}/deployments/{default}") is None:
         raise AzureError(
             400,

@@ -340,6 +340,24 @@ def test_what_cannot_be_scored_is_refused(
     ml_client.batch_endpoints.begin_delete("batch-empty").result()
 
 
+@pytest.mark.parametrize("name", ["../up.csv", "a/b.csv", '"; true; ".csv', ""])
+def test_the_scores_file_stays_in_its_folder(
+    ml_client: "MLClient", scripted: "ModelBatchDeployment", name: str
+) -> None:
+    from azure.identity import DefaultAzureCredential
+
+    uri = ml_client.batch_endpoints.get(ENDPOINT).scoring_uri
+    token = DefaultAzureCredential().get_token("https://ml.azure.com/.default").token
+    source = {"jobInputType": "UriFolder", "uri": "azureml://datastores/workspaceblobstore/paths/a"}
+    answer = httpx.post(
+        str(uri),
+        json={"properties": {"inputData": {"source": source}, "outputFileName": name}},
+        headers={"Authorization": f"Bearer {token}", "azureml-model-deployment": "scripted"},
+        timeout=30,
+    )
+    assert (answer.status_code, "outputFileName" in answer.text) == (400, True)
+
+
 def test_a_default_that_is_deleted_is_none_any_more(
     ml_client: "MLClient", scripted: "ModelBatchDeployment"
 ) -> None:
