@@ -5,6 +5,7 @@ pickled with the old one name its modules, and scripts import them; they find th
 estimators remember goes by the names of today too.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,80 +15,7 @@ _PACKAGE = "scikit-learn"
 _MODULES_RENAMED, _ATTRIBUTES_RENAMED = (0, 24), (1, 1)
 """Until then it had its modules by both names; estimators of before lack what they need since."""
 
-_FINDER = '''"""Old names of scikit-learn: modules of before 0.24, attributes of before 1.1."""
-
-import importlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
-import sys
-
-OTHERS = {
-    "sklearn.cluster.k_means_": "sklearn.cluster._kmeans",
-    "sklearn.ensemble.gradient_boosting": "sklearn.ensemble._gb",
-    "sklearn.externals.joblib": "joblib",
-    "sklearn.tree.tree": "sklearn.tree._classes",
-}
-ATTRIBUTES = {"drop_idx_": "_drop_idx_after_grouping", "loss_": "_loss"}
-NEW = {"OneHotEncoder": {"_infrequent_enabled": False}}
-
-
-class OldStates(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name != "sklearn.base":
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path)
-        if spec is not None:
-            execute = spec.loader.exec_module
-
-            def exec_module(module):
-                execute(module)
-                take_old_states(module.BaseEstimator)
-
-            spec.loader.exec_module = exec_module
-        return spec
-
-
-def take_old_states(estimator):
-    usual = estimator.__setstate__
-
-    def __setstate__(self, state):
-        renamed = {ATTRIBUTES[key]: state[key] for key in ATTRIBUTES if key in state}
-        usual(self, NEW.get(type(self).__name__, {}) | renamed | state)
-
-    estimator.__setstate__ = __setstate__
-
-
-class OldNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    def find_spec(self, name, path=None, target=None):
-        if name.startswith("sklearn.") and name.count(".") == 2 and new_name(name):
-            return importlib.util.spec_from_loader(name, self)
-        return None
-
-    def create_module(self, spec):
-        module = importlib.import_module(new_name(spec.name))
-        spec.loader_state = module.__spec__
-        return module
-
-    def exec_module(self, module):
-        # The import system has just given the module the old name's spec.
-        module.__spec__ = module.__spec__.loader_state
-
-
-def new_name(name):
-    parent, _, module = name.rpartition(".")
-    if module.startswith("_"):
-        return None
-    found = OTHERS.get(name) or parent + "._" + module.strip("_")
-    try:
-        return found if importlib.util.find_spec(found) else None
-    except ImportError:
-        return None
-
-
-sys.meta_path.insert(0, OldStates())
-sys.meta_path.append(OldNames())
-'''
+_FINDER = Path(__file__).with_name("old_sklearn.py")
 
 
 def keep_old_names(site: Path, wanted: Sequence[str], resolved: Sequence[str]) -> list[str]:
@@ -99,6 +27,6 @@ def keep_old_names(site: Path, wanted: Sequence[str], resolved: Sequence[str]) -
         pin < renamed <= have for pin in pins for renamed in (_MODULES_RENAMED, _ATTRIBUTES_RENAMED)
     ):
         return []
-    (site / "_old_names.py").write_text(_FINDER)
-    (site / "old_names.pth").write_text("import _old_names\n")
+    shutil.copyfile(_FINDER, site / "_old_names.py")
+    (site / "old_names.pth").write_text("import _old_names; _old_names.install()\n")
     return [f"What was made with an older {_PACKAGE} finds its modules by their old names."]
